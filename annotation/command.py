@@ -1,0 +1,56 @@
+"""What every management command of Attune shares: examples in --help, one-line errors, progress on stderr."""
+
+import argparse
+import json
+from collections.abc import Iterable, Iterator
+from typing import Any, TypeVar
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from tqdm import tqdm
+
+from annotation.errors import InputError, StudyError
+from annotation.models import Study
+
+T = TypeVar("T")
+
+
+class StudyCommand(BaseCommand):
+    """A command whose StudyErrors become one line on stderr and exit 1. Results go to stdout, progress to stderr."""
+
+    examples = ""
+
+    def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:
+        epilog = f"examples:\n{self.examples}" if self.examples else None
+        return super().create_parser(
+            prog_name, subcommand, epilog=epilog, formatter_class=argparse.RawDescriptionHelpFormatter, **kwargs
+        )
+
+    def execute(self, *args: Any, **options: Any) -> Any:
+        try:
+            return super().execute(*args, **options)
+        except StudyError as error:
+            raise CommandError(str(error)) from error
+
+    def study(self, slug: str) -> Study:
+        """The study of that slug.
+
+        Raises:
+            InputError: there is none; the message lists those there are.
+        """
+        study = Study.objects.filter(slug=slug).first()
+        if study is None:
+            known = ", ".join(Study.objects.values_list("slug", flat=True)) or "none yet"
+            raise InputError(f"--study {slug}: there is no such study (there are: {known})")
+        return study
+
+    def progress(self, items: Iterable[T], *, total: int | None = None, label: str = "") -> Iterator[T]:
+        """Yield the items; a bar with rate and ETA on a terminal, else a line now and then."""
+        err = getattr(self.stderr, "_out", self.stderr)
+        yield from tqdm(items, total=total, desc=label, file=err, mininterval=0.2 if err.isatty() else 10, ncols=88)
+
+    def say(self, line: str) -> None:
+        """A line of progress, on stderr and without colour."""
+        self.stderr.write(line, style_func=str)
+
+    def write_json(self, value: Any) -> None:
+        self.stdout.write(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False))

@@ -1,0 +1,49 @@
+"""Questions about the participant, and the answers."""
+
+from django.db import models
+
+from annotation.models.rater import Rater
+from annotation.models.study import Study
+
+
+class ItemKind(models.TextChoices):
+    SINGLE = "single", "One choice"
+    MULTIPLE = "multiple", "Any number of choices"
+    LIKERT = "likert", "Agreement, 1 to 5"
+    RATING = "rating", "Importance, 1 to 5"
+
+
+class QuestionnaireItem(models.Model):
+    study = models.ForeignKey(Study, models.CASCADE, related_name="questionnaire_items")
+    key = models.SlugField()
+    position = models.PositiveSmallIntegerField()
+    section = models.CharField(max_length=80)
+    text = models.CharField(max_length=300)
+    help = models.CharField(max_length=300, blank=True)
+    kind = models.CharField(max_length=8, choices=ItemKind)
+    options = models.JSONField(default=list, help_text="[{value, label}, ...] in order")
+    optional = models.BooleanField(default=True)
+
+    class Meta:
+        ordering = ["study", "position"]
+        constraints = [
+            models.UniqueConstraint(fields=["study", "key"], name="item_key_once_a_study"),
+            models.UniqueConstraint(fields=["study", "position"], name="item_position_once_a_study"),
+            models.CheckConstraint(condition=models.Q(kind__in=ItemKind.values), name="item_kind_known"),
+        ]
+
+    def __str__(self) -> str:
+        return self.key
+
+
+class Answer(models.Model):
+    rater = models.ForeignKey(Rater, models.CASCADE, related_name="answers")
+    item = models.ForeignKey(QuestionnaireItem, models.PROTECT, related_name="answers")
+    value = models.JSONField(help_text="One option's value, or a list of them")
+    answered_at = models.DateTimeField(auto_now=True)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["rater", "item"], name="answer_once_an_item")]
+
+    def __str__(self) -> str:
+        return f"{self.rater}: {self.item}"

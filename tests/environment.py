@@ -1,0 +1,12 @@
+"""The environment of the tests, set before Django reads it (see addopts in pyproject.toml)."""
+
+import os
+import tempfile
+
+os.environ.setdefault("ATTUNE_MODELS", os.path.join(os.getcwd(), "var", "models"))  # noqa: PTH109, PTH118
+os.environ["ATTUNE_DEBUG"] = "1"
+os.environ["ATTUNE_VAR"] = tempfile.mkdtemp(prefix="attune-test-")
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+# Playwright's synchronous API runs an event loop in the test's thread; the ORM would refuse to work beside it.
+os.environ.setdefault("DJANGO_ALLOW_ASYNC_UNSAFE", "1")

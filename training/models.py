@@ -1,0 +1,106 @@
+"""What was learned from what: data sets, runs, rewards."""
+
+from pathlib import Path
+
+from django.conf import settings
+from django.db import models
+
+from annotation.models import Criterion, Rater, Response, Study, System
+
+
+class PreferenceDataset(models.Model):
+    """Preference pairs of one criterion, exported once and never changed."""
+
+    study = models.ForeignKey(Study, models.PROTECT, related_name="preference_datasets")
+    criterion = models.ForeignKey(Criterion, models.PROTECT, related_name="+")
+    raters = models.ManyToManyField(Rater, related_name="preference_datasets", help_text="Whose rankings it holds")
+    filters = models.JSONField(default=dict, help_text="split, format, pairs and every other choice of the export")
+    aggregation = models.CharField(max_length=40, default="weighted_voting")
+    content_hash = models.CharField(max_length=64, unique=True, help_text="SHA-256 over the data files and the filters")
+    path = models.CharField(max_length=500)
+    pairs = models.PositiveIntegerField()
+    rankings = models.PositiveIntegerField()
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering = ["-pk"]
+
+    def __str__(self) -> str:
+        return f"{self.criterion} {self.content_hash[:8]}"
+
+    @property
+    def is_tainted(self) -> bool:
+        """Whether someone whose rankings it holds has withdrawn since."""
+        return self.raters.filter(withdrawn_at__isnull=False).exists()
+
+    @property
+    def is_simulated(self) -> bool:
+        return self.raters.filter(simulated=True).exists()
+
+
+class RunKind(models.TextChoices):
+    REWARD_MODEL = "reward_model", "Reward model"
+    DPO = "dpo", "DPO"
+    MODPO = "modpo", "MODPO"
+    GENERATION = "generation", "Generation"
+
+
+class RunStatus(models.TextChoices):
+    RUNNING = "running", "Running"
+    DONE = "done", "Done"
+    FAILED = "failed", "Failed"
+
+
+class Run(models.Model):
+    """One execution of a training or generation command, with all that made it."""
+
+    name = models.CharField(max_length=120, unique=True)
+    kind = models.CharField(max_length=12, choices=RunKind)
+    status = models.CharField(max_length=8, choices=RunStatus, default=RunStatus.RUNNING)
+    config = models.JSONField(default=dict)
+    metrics = models.JSONField(default=dict)
+    environment = models.JSONField(default=dict, help_text="git commit, library versions, seed, machine")
+    error = models.TextField(blank=True)
+    path = models.CharField(max_length=500, blank=True, help_text="Folder of artefacts, below ATTUNE_VAR or absolute")
+    criterion = models.ForeignKey(Criterion, models.PROTECT, null=True, blank=True, related_name="runs")
+    datasets = models.ManyToManyField(PreferenceDataset, related_name="runs", blank=True)
+    parents = models.ManyToManyField("self", symmetrical=False, related_name="children", blank=True)
+    system = models.ForeignKey(
+        System,
+        models.PROTECT,
+        null=True,
+        blank=True,
+        related_name="runs",
+        help_text="The system a generation wrote for",
+    )
+    started_at = models.DateTimeField(auto_now_add=True)
+    finished_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        ordering = ["-pk"]
+        constraints = [
+            models.CheckConstraint(condition=models.Q(kind__in=RunKind.values), name="run_kind_known"),
+            models.CheckConstraint(condition=models.Q(status__in=RunStatus.values), name="run_status_known"),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def folder(self) -> Path:
+        return Path(settings.VAR_DIR) / self.path
+
+
+class Reward(models.Model):
+    """A reward model's score of a response."""
+
+    run = models.ForeignKey(Run, models.CASCADE, related_name="rewards")
+    response = models.ForeignKey(Response, models.CASCADE, related_name="rewards")
+    raw = models.FloatField(help_text="The scalar head's output")
+    value = models.FloatField(help_text="Normalised: mean 0 and deviation 1 over the run's training responses")
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["run", "response"], name="reward_once_a_response")]
+
+    def __str__(self) -> str:
+        return f"{self.run}: {self.value:.3f}"
