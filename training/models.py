@@ -90,6 +90,24 @@ class Run(models.Model):
     def folder(self) -> Path:
         return Path(settings.VAR_DIR) / self.path
 
+    def lineage(self) -> "models.QuerySet[Run]":
+        """This run and every run it was made from, however far back."""
+        known, frontier = {self.pk}, {self.pk}
+        while frontier:
+            frontier = set(Run.objects.filter(children__in=frontier).values_list("pk", flat=True)) - known
+            known |= frontier
+        return Run.objects.filter(pk__in=known)
+
+    @property
+    def is_tainted(self) -> bool:
+        """Whether a data set it or its ancestors learned from holds someone who has withdrawn since."""
+        return PreferenceDataset.objects.filter(runs__in=self.lineage(), raters__withdrawn_at__isnull=False).exists()
+
+    @property
+    def is_simulated(self) -> bool:
+        """Whether it or an ancestor learned from simulated raters."""
+        return PreferenceDataset.objects.filter(runs__in=self.lineage(), raters__simulated=True).exists()
+
 
 class Reward(models.Model):
     """A reward model's score of a response."""

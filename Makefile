@@ -1,0 +1,72 @@
+# Attune. `make demo` and `make test` set up everything they need on a fresh machine.
+#
+#   PYTHON           the interpreter that makes the virtual environment (3.11 to 3.13)
+#   TORCH_INDEX_URL  where pip takes torch from; https://download.pytorch.org/whl/cpu spares a machine
+#                    without a GPU some gigabytes of CUDA
+#   SERVE            0 ends `make demo` after the table of results
+#   PORT             of the demo site, 8000 by default
+
+PYTHON ?= python3
+PORT ?= 8000
+SERVE ?= 1
+VENV := .venv
+RUN := $(VENV)/bin
+PIP := $(RUN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+
+.PHONY: help demo serve test test-sqlite test-postgres check format browser models benchmarks
+
+help:
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+
+demo: $(VENV)/.demo ## a running site with a finished demonstration study
+	$(RUN)/python manage.py demo
+ifneq ($(SERVE),0)
+	$(MAKE) --no-print-directory serve
+endif
+
+serve: $(VENV)/.demo ## serve the demonstration site again
+	$(RUN)/python manage.py serve_demo --port $(PORT)
+
+test: test-sqlite test-postgres ## the whole suite, on SQLite and on PostgreSQL, browser included
+
+test-sqlite: $(VENV)/.dev models browser
+	OMP_NUM_THREADS=1 $(RUN)/python -m pytest --numprocesses auto
+
+test-postgres: $(VENV)/.dev models browser
+	OMP_NUM_THREADS=1 $(RUN)/python -m tests.postgres $(RUN)/python -m pytest --numprocesses auto
+
+check: $(VENV)/.dev ## format, lint, templates, types, import direction, migrations
+	$(RUN)/ruff format --check .
+	$(RUN)/ruff check .
+	git ls-files -z -- 'templates/*.html' | xargs -0 $(RUN)/djade --check --target-version 5.2
+	$(RUN)/mypy .
+	$(RUN)/lint-imports
+	$(RUN)/python manage.py makemigrations --check --dry-run
+
+format: $(VENV)/.dev ## put code and templates in order
+	$(RUN)/ruff check --fix .
+	$(RUN)/ruff format .
+	git ls-files -z -- 'templates/*.html' | xargs -0 $(RUN)/djade --target-version 5.2
+
+browser: $(VENV)/.dev
+	@sh tests/browser/install.sh $(RUN)/python
+
+models: $(VENV)/.demo ## the small models that run on a CPU, once
+	$(RUN)/python manage.py prepare_models
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' \
+		|| { echo "Attune needs Python 3.11 to 3.13: run make again with PYTHON=python3.12, say" >&2; exit 1; }
+	@$(PYTHON) -m venv $(VENV) \
+		|| { rm -rf $(VENV); echo "python cannot make a virtual environment: install python3-venv (Debian, Ubuntu)" >&2; exit 1; }
+
+# torch first and alone, so that TORCH_INDEX_URL decides its build and nothing else.
+$(VENV)/.demo: pyproject.toml constraints.txt | $(VENV)/bin/python
+	$(PIP) setuptools
+	$(PIP) $(if $(TORCH_INDEX_URL),--index-url $(TORCH_INDEX_URL)) torch
+	$(PIP) --no-build-isolation --editable '.[training,demo]'
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.demo
+	$(PIP) --no-build-isolation --editable '.[dev]'
+	@touch $@
