@@ -35,6 +35,7 @@ test-sqlite: $(VENV)/.dev models browser
 test-postgres: $(VENV)/.dev models browser
 	OMP_NUM_THREADS=1 $(RUN)/python -m tests.postgres $(RUN)/python -m pytest --numprocesses auto
 
+check: export ATTUNE_DEBUG = 1
 check: $(VENV)/.dev ## format, lint, templates, types, import direction, migrations
 	$(RUN)/ruff format --check .
 	$(RUN)/ruff check .
