@@ -1,0 +1,119 @@
+"""Making the comparisons of two systems and giving them to raters."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from django.db import transaction
+
+from annotation.assignment import BoolArray, draw_orders, draw_overlap, draw_sequences
+from annotation.errors import InputError
+from annotation.models import Assignment, Comparison, Rater, Response, Split, Study, System
+
+
+def displayed(text: str) -> str:
+    """The text as raters see it: habits of white space would tell one system from another."""
+    lines = [line.strip() for line in text.strip().splitlines()]
+    return "\n".join(line for line, before in zip(lines, ["", *lines], strict=False) if line or before)
+
+
+def system_named(study: Study, name: str) -> System:
+    """The study's system of that name.
+
+    Raises:
+        InputError: there is none; the message lists those there are.
+    """
+    system = study.systems.filter(name=name).first()
+    if system is None:
+        known = ", ".join(study.systems.values_list("name", flat=True)) or "none yet"
+        raise InputError(f"study {study.slug} has no system {name!r} (it has: {known})")
+    return system
+
+
+def create_comparisons(study: Study, first: System, second: System, *, split: Split = Split.TEST) -> list[Comparison]:
+    """The comparisons of the two systems' first responses, one a prompt of the split, made where there was none.
+
+    `response_a` is of the system with the lower id, whichever is named first.
+
+    Raises:
+        InputError: it is the same system, a system of another study, or no prompt has a response of both.
+    """
+    if first == second:
+        raise InputError(f"system {first} cannot be compared with itself: name two systems")
+    for system in (first, second):
+        if system.study_id != study.pk:
+            raise InputError(f"system {system} does not belong to study {study.slug}")
+    study.require_unlocked()
+    system_a, system_b = sorted((first, second), key=lambda system: system.pk)
+    responses_a, responses_b = (
+        dict(
+            Response.objects.filter(prompt__study=study, prompt__split=split, system=system, number=1).values_list(
+                "prompt", "pk"
+            )
+        )
+        for system in (system_a, system_b)
+    )
+    prompts = sorted(responses_a.keys() & responses_b.keys())
+    if not prompts:
+        raise InputError(
+            f"study {study.slug} has no {split} prompt answered by both {system_a} ({len(responses_a)} answered) and "
+            f"{system_b} ({len(responses_b)} answered): generate or import their responses first"
+        )
+    pairs = [Comparison(study=study, response_a_id=responses_a[p], response_b_id=responses_b[p]) for p in prompts]
+    Comparison.objects.bulk_create(pairs, ignore_conflicts=True)
+    made = Comparison.objects.filter(response_a__in=responses_a.values(), response_b__in=responses_b.values())
+    return list(made.order_by("response_a__prompt"))
+
+
+def assign_comparisons(
+    study: Study, comparisons: Sequence[Comparison], raters: Sequence[Rater], *, per_item: int | None, seed: int
+) -> int:
+    """Give each comparison to all raters, or to `per_item` of them; the number of assignments made.
+
+    What was given out before stays as it is and counts, so a second call only fills up: for a rater who came later,
+    or comparisons made later. Each call's orders are balanced within raters and within comparisons, and a later
+    call draws apart from the earlier ones.
+
+    Raises:
+        InputError: there are no raters, one belongs to another study, or `per_item` exceeds their number.
+        StudyError: the study is locked.
+    """
+    if not raters:
+        raise InputError(f"study {study.slug} has nobody to assign comparisons to: add raters first")
+    if strangers := [rater.name for rater in raters if rater.study_id != study.pk]:
+        raise InputError(f"{', '.join(strangers)} do not belong to study {study.slug}")
+    with transaction.atomic():
+        # Two calls at once would each fill up the same places; the second waits for the first.
+        Study.objects.select_for_update().get(pk=study.pk)
+        study.require_unlocked()
+        taken, last_positions = given_out(comparisons, raters)
+        n_items, n_raters = taken.shape
+        draw = (seed, int(taken.sum()), sum(last_positions))
+        wanted = (
+            np.ones_like(taken) if per_item is None else draw_overlap(n_items, n_raters, per_item, draw, taken=taken)
+        )
+        missing = wanted & ~taken
+        a_on_left = draw_orders(n_items, n_raters, draw, overlap=missing)
+        sequences = draw_sequences(n_items, n_raters, draw)
+        assignments = [
+            Assignment(comparison=comparisons[item], rater=rater, position=position, a_on_left=bool(a_on_left[item, r]))
+            for r, rater in enumerate(raters)
+            for position, item in enumerate(
+                (item for item in sequences[r] if missing[item, r]), start=last_positions[r] + 1
+            )
+        ]
+        return len(Assignment.objects.bulk_create(assignments, batch_size=1000))
+
+
+def given_out(comparisons: Sequence[Comparison], raters: Sequence[Rater]) -> tuple[BoolArray, list[int]]:
+    """Who has which comparison already, shape (comparisons, raters), and each rater's last position, 0 for none."""
+    items = {comparison.pk: item for item, comparison in enumerate(comparisons)}
+    columns = {rater.pk: column for column, rater in enumerate(raters)}
+    taken = np.zeros((len(items), len(columns)), dtype=bool)
+    last = [0] * len(raters)
+    for rater, comparison, position in Assignment.objects.filter(rater__in=raters).values_list(
+        "rater", "comparison", "position"
+    ):
+        last[columns[rater]] = max(last[columns[rater]], position)
+        if comparison in items:
+            taken[items[comparison], columns[rater]] = True
+    return taken, last
