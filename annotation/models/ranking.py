@@ -1,5 +1,8 @@
 """Ranking tasks and the rankings people submit, criterion by criterion."""
 
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+
 from django.db import models, transaction
 from django.utils import timezone
 
@@ -7,6 +10,25 @@ from annotation.errors import StudyError
 from annotation.models.content import Prompt, Response
 from annotation.models.rater import Rater
 from annotation.models.study import Criterion, StudyStatus
+
+BATCH = 2000
+
+
+class RankingTaskQuerySet(models.QuerySet["RankingTask"]):
+    @transaction.atomic
+    def record(self, tasks: Iterable[tuple["RankingTask", Sequence[int]]]) -> "list[RankingTask]":
+        """Store tasks made outside the web pages, each with its responses' ids in the order shown."""
+        tasks = list(tasks)
+        created = self.bulk_create([task for task, _ in tasks], batch_size=BATCH)
+        TaskResponse.objects.bulk_create(
+            (
+                TaskResponse(task=task, response_id=response_id, position=position)
+                for task, (_, shown) in zip(created, tasks, strict=True)
+                for position, response_id in enumerate(shown, start=1)
+            ),
+            batch_size=BATCH,
+        )
+        return created
 
 
 class RankingTask(models.Model):
@@ -23,6 +45,8 @@ class RankingTask(models.Model):
     position = models.PositiveSmallIntegerField(help_text="1 for the rater's first task")
     claimed_at = models.DateTimeField(default=timezone.now)
     skipped_at = models.DateTimeField(null=True, blank=True)
+
+    objects = RankingTaskQuerySet.as_manager()
 
     class Meta:
         ordering = ["rater", "position"]
@@ -62,6 +86,43 @@ class RankingQuerySet(models.QuerySet["Ranking"]):
     def submitted(self) -> "RankingQuerySet":
         return self.filter(submitted_at__isnull=False)
 
+    @transaction.atomic
+    def record(self, orders: Iterable[tuple[RankingTask, Criterion, Sequence[int]]]) -> int:
+        """Store finished rankings made outside the web pages, imported or simulated; returns how many.
+
+        Each order lists the ids of the task's responses, best first. Unlike `submit` it asks no open study.
+
+        Raises:
+            StudyError: an order is no permutation of its task's responses.
+        """
+        orders = list(orders)
+        shown: dict[int, set[int]] = defaultdict(set)
+        prompts = {task.prompt_id for task, _, _ in orders}
+        rows = TaskResponse.objects.filter(task__prompt__in=prompts).values_list("task_id", "response_id")
+        for task_id, response_id in rows:
+            shown[task_id].add(response_id)
+        for task, _, order in orders:
+            require_permutation(order, shown[task.pk])
+        now = timezone.now()
+        rankings = self.bulk_create(
+            [Ranking(task=task, criterion=c, opened_at=now, submitted_at=now) for task, c, _ in orders],
+            batch_size=BATCH,
+        )
+        RankedResponse.objects.bulk_create(
+            (
+                RankedResponse(ranking=ranking, response_id=response_id, rank=rank, size=len(order))
+                for ranking, (_, _, order) in zip(rankings, orders, strict=True)
+                for rank, response_id in enumerate(order, start=1)
+            ),
+            batch_size=BATCH,
+        )
+        return len(rankings)
+
+
+def require_permutation(order: Sequence[int], expected: set[int]) -> None:
+    if len(order) != len(expected) or set(order) != expected:
+        raise StudyError("a ranking must give every response of the task its own rank")
+
 
 class Ranking(models.Model):
     """One rater's ranking of a task's responses on one criterion; a draft until it is submitted."""
@@ -92,8 +153,7 @@ class Ranking(models.Model):
             StudyError: `order` is no permutation of the task's responses, or the study is not open.
         """
         expected = set(self.task.task_responses.values_list("response_id", flat=True))
-        if len(order) != len(expected) or {response.pk for response in order} != expected:
-            raise StudyError("a ranking must give every response of the task its own rank")
+        require_permutation([response.pk for response in order], expected)
         study = self.criterion.study
         if study.status != StudyStatus.OPEN:
             raise StudyError(f"study {study.slug} is {study.status}: it takes rankings only while it is open")

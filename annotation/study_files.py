@@ -1,0 +1,347 @@
+"""A study written down as a folder of TOML files: study.toml, questionnaire.toml, posts_*.toml."""
+
+import tomllib
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn, TypeVar
+
+from django.conf import settings
+from django.core.exceptions import ValidationError
+from django.core.validators import validate_slug
+from django.db import transaction
+
+from annotation.errors import InputError
+from annotation.files import read_text
+from annotation.models import (
+    ConsentDocument,
+    Criterion,
+    ItemKind,
+    Prompt,
+    QuestionnaireItem,
+    Response,
+    Split,
+    Study,
+    StudyStatus,
+    System,
+    SystemKind,
+)
+from annotation.splits import split_by_shares
+
+T = TypeVar("T")
+DEFAULT_CRITERIA = ["therapeutic", "evaluation"]
+DEFAULT_SHARES = {"train": 4, "test": 1}
+CONTENT_SYSTEM = "demo-content"
+CODES = ("completion_code", "declined_code", "screened_out_code", "full_code")
+SIZES = ("seed", "responses_per_task", "tasks_per_participant", "raters_per_task")
+TEXTS = ("content_note", "contact")
+STUDY_KEYS = {*CODES, *SIZES, *TEXTS, "slug", "title", "criteria", "splits", "information", "consent", "debrief"}
+
+
+@dataclass(frozen=True)
+class Table:
+    """A TOML table, and the words that tell where it stands: file and entry."""
+
+    where: str
+    values: dict[str, Any]
+
+    def fail(self, problem: str) -> NoReturn:
+        raise InputError(f"{self.where}: {problem}")
+
+    def only(self, *allowed: str) -> None:
+        unknown = sorted(set(self.values) - set(allowed))
+        if unknown:
+            self.fail(f"unknown key {unknown[0]!r}: it takes {', '.join(sorted(allowed))}")
+
+    def take(self, key: str, kind: type[T], default: T | None = None) -> T:
+        """The value of that key and type; the default if the key is missing and there is one."""
+        value = self.values.get(key, default)
+        if value is None:
+            self.fail(f"{key} is missing")
+        # To Python a bool is an int; to a study it is not.
+        if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+            self.fail(f"{key} must be of type {kind.__name__}")
+        return value
+
+    def text(self, key: str, *, max_length: int | None = None, default: str | None = None) -> str:
+        text = self.take(key, str, default).strip()
+        if not text and default is None:
+            self.fail(f"{key} is empty")
+        if max_length is not None and len(text) > max_length:
+            self.fail(f"{key} has {len(text)} characters, at most {max_length} fit")
+        return text
+
+    def slug(self, key: str) -> str:
+        slug = self.text(key, max_length=50)
+        try:
+            validate_slug(slug)
+        except ValidationError:
+            self.fail(f"{key} {slug!r} may hold only letters, digits, - and _")
+        return slug
+
+    def tables(self, key: str, named_by: str | None = None) -> list["Table"]:
+        """The tables of a list, each named by one of its keys in messages, or by its number."""
+        rows = self.take(key, list)
+        if not rows or not all(isinstance(row, dict) for row in rows):
+            self.fail(f"{key} must be tables, at least one")
+        return [
+            Table(f"{self.where}, {key.removesuffix('s')} {row.get(named_by or '', number)}", row)
+            for number, row in enumerate(rows, start=1)
+        ]
+
+    def table(self, key: str, default: dict[str, Any] | None = None) -> "Table":
+        return Table(f"{self.where}, [{key}]", self.take(key, dict, default))
+
+
+@dataclass(frozen=True)
+class WrittenResponse:
+    style: str
+    text: str
+    qualities: dict[str, int]
+
+
+@dataclass(frozen=True)
+class Post:
+    where: str
+    key: str
+    topic: str
+    risk: bool
+    text: str
+    responses: tuple[WrittenResponse, ...]
+
+    def response_key(self, response: WrittenResponse) -> str:
+        return f"{self.key}-{response.style}"
+
+
+@dataclass(frozen=True)
+class StudyFiles:
+    """All that a folder holds, checked; the records are not saved and have no study yet."""
+
+    study: Study
+    criteria: list[Criterion]
+    consent: ConsentDocument
+    items: list[QuestionnaireItem]
+    posts: list[Post]
+    splits: list[str]
+
+    @transaction.atomic
+    def create(self, status: StudyStatus = StudyStatus.DRAFT) -> Study:
+        """The study with all its content, as a draft or open.
+
+        Raises:
+            InputError: there is a study of that slug.
+        """
+        study = self.study
+        if Study.objects.filter(slug=study.slug).exists():
+            raise InputError(
+                f"study {study.slug} exists already: give another slug, or --if-missing to leave it as it is"
+            )
+        study.save()
+        records: list[Criterion | ConsentDocument | QuestionnaireItem] = [*self.criteria, self.consent, *self.items]
+        for record in records:
+            record.study = study
+            record.save()
+        system = System.objects.create(
+            study=study, name=CONTENT_SYSTEM, kind=SystemKind.HUMAN, description="The responses of the study's folder"
+        )
+        prompts = Prompt.objects.bulk_create(
+            Prompt(study=study, key=post.key, text=post.text, split=split, topic=post.topic, risk=post.risk)
+            for post, split in zip(self.posts, self.splits, strict=True)
+        )
+        Response.objects.bulk_create(
+            Response(prompt=prompt, system=system, number=number, key=post.response_key(written), text=written.text)
+            for prompt, post in zip(prompts, self.posts, strict=True)
+            for number, written in enumerate(post.responses, start=1)
+        )
+        study.auditevent_set.create(
+            action="study.load",
+            subject=f"study {study.slug}",
+            new={"prompts": len(prompts), "criteria": len(self.criteria)},
+        )
+        if status != StudyStatus.DRAFT:
+            study.advance(status)
+        return study
+
+
+def read_study_files(folder: Path) -> StudyFiles:
+    """Everything in a study's folder.
+
+    Raises:
+        InputError: something is missing or wrong; the message names the file and the entry.
+    """
+    table = _read(folder / "study.toml")
+    table.only(*STUDY_KEYS)
+    study = _study(table)
+    names = _strings(table, "criteria", DEFAULT_CRITERIA)
+    posts = read_posts(folder)
+    for post in posts:
+        if len(post.responses) < study.responses_per_task:
+            raise InputError(f"{post.where}: {len(post.responses)} responses, a task shows {study.responses_per_task}")
+    return StudyFiles(
+        study=study,
+        criteria=read_criteria(names, folder / "criteria"),
+        consent=_consent(table),
+        items=_items(folder / "questionnaire.toml"),
+        posts=posts,
+        splits=_splits(table.table("splits", DEFAULT_SHARES), posts, study.seed),
+    )
+
+
+def read_criteria(names: Iterable[str], folder: Path | None = None) -> list[Criterion]:
+    """The criteria of the named sets in order, unsaved; a set of the study's own folder goes before a shipped one.
+
+    Raises:
+        InputError: there is no such set, or two of them hold the same criterion.
+    """
+    shipped = Path(settings.BASE_DIR) / "fixtures" / "criteria"
+    tables = []
+    for name in names:
+        paths = [place / f"{name}.toml" for place in (folder, shipped) if place and (place / f"{name}.toml").is_file()]
+        if not paths:
+            known = ", ".join(sorted(path.stem for path in shipped.glob("*.toml")))
+            raise InputError(f"criteria: there is no set {name!r}: there are {known}")
+        tables += _read(paths[0]).tables("criteria", "key")
+    _refuse_repeats((table, table.slug("key")) for table in tables)
+    return [_criterion(table, position) for position, table in enumerate(tables, start=1)]
+
+
+def read_posts(folder: Path) -> list[Post]:
+    """The posts of all posts_*.toml in the folder.
+
+    Raises:
+        InputError: there is none, a key is given twice, or an entry is wrong.
+    """
+    paths = sorted(folder.glob("posts_*.toml"))
+    if not paths:
+        raise InputError(f"{folder}: no posts_*.toml in it")
+    tables = [table for path in paths for table in _read(path).tables("posts", "key")]
+    _refuse_repeats((table, table.text("key")) for table in tables)
+    return [_post(table) for table in tables]
+
+
+def _read(path: Path) -> Table:
+    try:
+        return Table(str(path), tomllib.loads(read_text(path)))
+    except tomllib.TOMLDecodeError as error:
+        raise InputError(f"{path}: not TOML: {error}") from error
+
+
+def _strings(table: Table, key: str, default: list[str] | None = None) -> list[str]:
+    values = table.take(key, list, default)
+    if not values or not all(isinstance(value, str) and value.strip() for value in values):
+        table.fail(f"{key} must be texts, at least one")
+    return [str(value).strip() for value in values]
+
+
+def _refuse_repeats(keys: Iterable[tuple[Table, str]]) -> None:
+    seen: dict[str, Table] = {}
+    for table, key in keys:
+        if key in seen:
+            table.fail(f"the key was given before, in {seen[key].where}")
+        seen[key] = table
+
+
+def _study(table: Table) -> Study:
+    study = Study(
+        slug=table.slug("slug"),
+        title=table.text("title", max_length=200),
+        debrief=table.table("debrief", {}).text("text", default=""),
+        **{key: table.text(key, default="") for key in TEXTS},
+        **{key: table.text(key, max_length=32, default="") for key in CODES},
+        **{key: table.take(key, int) for key in SIZES if key in table.values},
+    )
+    try:
+        # The rules of the database, before anything is written.
+        study.clean_fields()
+        study.validate_constraints(exclude={"slug"})
+    except ValidationError as error:
+        table.fail("; ".join(error.messages))
+    return study
+
+
+def _consent(table: Table) -> ConsentDocument:
+    information = table.table("information")
+    return ConsentDocument(
+        version=information.text("version", max_length=20),
+        information=information.text("text"),
+        statements=_strings(table.table("consent"), "statements"),
+    )
+
+
+def _criterion(table: Table, position: int) -> Criterion:
+    table.only("key", "name", "question", "better_when", "worse_when", "reference", "ranked", "judged")
+    return Criterion(
+        key=table.slug("key"),
+        name=table.text("name", max_length=80),
+        question=table.text("question", max_length=300),
+        better_when=table.text("better_when"),
+        worse_when=table.text("worse_when"),
+        reference=table.text("reference", max_length=200, default=""),
+        position=position,
+        ranked=table.take("ranked", bool, default=True),
+        judged=table.take("judged", bool, default=True),
+    )
+
+
+def _items(path: Path) -> list[QuestionnaireItem]:
+    tables = _read(path).tables("items", "key")
+    _refuse_repeats((table, table.slug("key")) for table in tables)
+    return [_item(table, position) for position, table in enumerate(tables, start=1)]
+
+
+def _item(table: Table, position: int) -> QuestionnaireItem:
+    table.only("key", "section", "text", "help", "kind", "options", "optional")
+    kind = table.text("kind")
+    if kind not in ItemKind.values:
+        table.fail(f"kind {kind!r} is unknown: it is one of {', '.join(ItemKind.values)}")
+    options = table.tables("options", "value")
+    _refuse_repeats((option, option.text("value")) for option in options)
+    return QuestionnaireItem(
+        key=table.slug("key"),
+        position=position,
+        section=table.text("section", max_length=80),
+        text=table.text("text", max_length=300),
+        help=table.text("help", max_length=300, default=""),
+        kind=kind,
+        options=[{"value": option.text("value"), "label": option.text("label")} for option in options],
+        optional=table.take("optional", bool, default=True),
+    )
+
+
+def _post(table: Table) -> Post:
+    table.only("key", "topic", "risk", "text", "responses")
+    responses = table.tables("responses", "style")
+    _refuse_repeats((response, response.text("style")) for response in responses)
+    return Post(
+        where=table.where,
+        key=table.text("key", max_length=64),
+        topic=table.text("topic", max_length=60, default=""),
+        risk=table.take("risk", bool, default=False),
+        text=table.text("text"),
+        responses=tuple(_response(response) for response in responses),
+    )
+
+
+def _response(table: Table) -> WrittenResponse:
+    table.only("style", "text", "qualities")
+    qualities = table.table("qualities", {})
+    for criterion in qualities.values:
+        if qualities.take(criterion, int) not in range(1, 6):
+            qualities.fail(f"{criterion} must be 1, 2, 3, 4 or 5")
+    # A response's key is the post's key, a hyphen and the style.
+    return WrittenResponse(table.text("style", max_length=55), table.text("text"), dict(qualities.values))
+
+
+def _splits(table: Table, posts: list[Post], seed: int) -> list[str]:
+    table.only(*Split.values)
+    shares = {split: table.take(split, int, default=0) for split in Split.values}
+    if min(shares.values()) < 0 or not any(shares.values()):
+        table.fail("the shares must be 0 or more, and not all 0")
+    return split_by_shares([post.risk for post in posts], shares, seed)
+
+
+def count_splits(splits: Iterable[str]) -> str:
+    """Such as "36 train, 16 scorer, 20 test"."""
+    counts = Counter(splits)
+    return ", ".join(f"{counts[split]} {split}" for split in Split.values if counts[split])
