@@ -30,7 +30,8 @@ def resamples(clusters: IntArray, draws: int, seed: int) -> Iterator[FloatArray]
     rows = max(1, BLOCK // clusters.size)
     for start in range(0, draws, rows):
         block = min(rows, draws - start)
-        drawn = rng.integers(0, count, size=(block, count)) + count * np.arange(block)[:, None]
+        # Floats, for they take the same stream of bits however it is cut into blocks; integers do not.
+        drawn = (rng.random((block, count)) * count).astype(np.int64) + count * np.arange(block)[:, None]
         weights = np.bincount(drawn.ravel(), minlength=block * count).reshape(block, count)
         yield weights[:, clusters].astype(np.float64)
 
