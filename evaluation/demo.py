@@ -1,0 +1,263 @@
+"""The demonstration: one study from consent to conclusion, with simulated people and real training.
+
+Each step is a management command that anyone could type. A step whose result is there already is passed over, so that a
+demonstration that was stopped goes on where it was and a finished one takes seconds.
+"""
+
+import io
+import json
+import secrets
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+from django.contrib.auth import get_user_model
+from django.contrib.auth.models import Permission
+from django.core.management import call_command
+
+from annotation.comparisons import assign_comparisons, create_comparisons
+from annotation.models import Rater, RaterKind, Response, Split, Study, StudyStatus
+from training.models import Reward, Run, RunStatus
+
+FOLDER = Path(settings.BASE_DIR) / "fixtures" / "demo"
+STUDY, TRY_OUT = "demo", "try-out"
+CRITERIA = ("empathy", "safety")
+SYSTEMS = ("base", "dpo-empathy", "modpo-empathy-safety")
+SCORER, TOY = "held-out-scorers", "toy-llm"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    name: str
+    is_done: Callable[[], bool]
+    commands: tuple[tuple[str, ...], ...]
+
+
+def run_done(name: str) -> bool:
+    return Run.objects.filter(name=name, status=RunStatus.DONE).exists()
+
+
+def reward_model(name: str, criterion: str, split: str) -> Step:
+    return Step(
+        name=f"reward model {name}",
+        is_done=lambda: run_done(name),
+        commands=(
+            ("train_reward_model", "--study", STUDY, "--criterion", criterion, "--split", split, "--name", name),
+        ),
+    )
+
+
+def training_steps() -> Iterator[Step]:
+    for criterion in CRITERIA:
+        yield reward_model(f"demo-reward-{criterion}", criterion, Split.TRAIN)
+    for criterion in CRITERIA:
+        run = f"demo-reward-{criterion}"
+        yield Step(
+            name=f"scores of {run}",
+            is_done=lambda run=run: Reward.objects.filter(run__name=run).exists(),  # type: ignore[misc]
+            commands=(("score_responses", "--study", STUDY, "--run", run),),
+        )
+    yield Step(
+        name="DPO on empathy",
+        is_done=lambda: run_done("demo-dpo"),
+        commands=(("train_dpo", "--study", STUDY, "--criterion", "empathy", "--name", "demo-dpo"),),
+    )
+    weights = ("--primary", "empathy", "--weight", "empathy=0.5", "--weight", "safety=0.5")
+    rewards = ("--reward-run", "safety=demo-reward-safety")
+    yield Step(
+        name="MODPO on empathy with a margin of safety",
+        is_done=lambda: run_done("demo-modpo"),
+        commands=(("train_modpo", "--study", STUDY, *weights, *rewards, "--name", "demo-modpo"),),
+    )
+    for criterion in CRITERIA:
+        yield reward_model(f"demo-scorer-{criterion}", criterion, Split.SCORER)
+
+
+def generation(system: str, *run: str) -> Step:
+    options = ("--split", Split.TEST, "--per-prompt", "1", "--max-new-tokens", "96", "--seed", "7")
+    return Step(
+        name=f"responses of {system}",
+        is_done=lambda: run_done(f"demo-generate-{system}"),
+        commands=(
+            (
+                "generate_responses",
+                "--study",
+                STUDY,
+                "--system",
+                system,
+                *run,
+                *options,
+                "--name",
+                f"demo-generate-{system}",
+            ),
+        ),
+    )
+
+
+def steps() -> Iterator[Step]:
+    """The study up to the clinicians, in order."""
+    here = str(FOLDER)
+    yield Step(name="models", is_done=lambda: False, commands=(("prepare_models",),))
+    yield Step(
+        name="study",
+        is_done=lambda: Study.objects.filter(slug=STUDY).exists(),
+        commands=(("load_study", here, "--open"),),
+    )
+    yield Step(
+        name="simulated participants",
+        is_done=lambda: Rater.objects.filter(study__slug=STUDY, kind=RaterKind.PARTICIPANT).exists(),
+        commands=(("simulate_participants", here, "--study", STUDY),),
+    )
+    yield from training_steps()
+    yield generation(SYSTEMS[0])
+    yield generation(SYSTEMS[1], "--run", "demo-dpo")
+    yield generation(SYSTEMS[2], "--run", "demo-modpo")
+
+
+@dataclass
+class Demo:
+    """Carries the study through its steps. `say` gets a line of progress; `seconds` how long each step took."""
+
+    say: Callable[[str], None]
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def folder(self) -> Path:
+        folder = Path(settings.VAR_DIR) / "demo"
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
+    def run(self) -> dict[str, Any]:
+        """Do what is left to do; returns the summary, which is also kept in summary.json."""
+        self.seconds = self.kept("summary.json").get("seconds", {})
+        for step in steps():
+            if not step.is_done():
+                self.timed(step.name, *step.commands)
+        self.judge()
+        self.lock()
+        self.prepare_try_out()
+        summary = self.summary()
+        self.keep("summary.json", summary)
+        return summary
+
+    def timed(self, name: str, *commands: tuple[str, ...]) -> None:
+        self.say(f"== {name}")
+        began = time.monotonic()
+        for command in commands:
+            call_command(*command, stdout=io.StringIO())
+        self.seconds.setdefault(name, round(time.monotonic() - began, 1))
+
+    def judge(self) -> None:
+        """Simulated clinicians compare MODPO with the base; two judges vote on every pair of systems."""
+        study = Study.objects.get(slug=STUDY)
+        if study.status == StudyStatus.LOCKED:
+            return
+        base, dpo, modpo = (study.systems.get(name=name) for name in SYSTEMS)
+        create_comparisons(study, base, modpo)
+        self.timed("simulated clinicians", ("simulate_clinicians", "--study", STUDY, "--raters", "4"))
+        create_comparisons(study, base, dpo)
+        create_comparisons(study, dpo, modpo)
+        runs = [option for key in CRITERIA for option in ("--run", f"{key}=demo-scorer-{key}")]
+        self.timed("judge: held-out scorers", ("judge", "--study", STUDY, "--name", SCORER, *runs))
+        self.toy_judge()
+
+    def toy_judge(self) -> None:
+        from evaluation.local_server import local_model_server
+
+        with local_model_server() as endpoint:
+            self.timed(
+                "judge: toy language model",
+                ("judge", "--study", STUDY, "--name", TOY, "--endpoint", endpoint, "--model", "smollm2-135m", "--toy"),
+            )
+
+    def lock(self) -> None:
+        study = Study.objects.get(slug=STUDY)
+        for status in (StudyStatus.CLOSED, StudyStatus.LOCKED):
+            if study.status != StudyStatus.LOCKED:
+                study.advance(status)
+
+    def prepare_try_out(self) -> None:
+        """A second study of the same content, open, for whoever wants to take part; and a login for each role."""
+        if not Study.objects.filter(slug=TRY_OUT).exists():
+            self.timed("try-out study", ("load_study", str(FOLDER), "--slug", TRY_OUT, "--open"))
+        study = Study.objects.get(slug=TRY_OUT)
+        logins = self.logins()
+        clinician = get_user_model().objects.get(username="clinician")
+        rater, _ = Rater.objects.get_or_create(
+            study=study, user=clinician, defaults={"kind": RaterKind.CLINICIAN, "name": "C1"}
+        )
+        if not rater.assignments.exists():
+            copy_responses(Study.objects.get(slug=STUDY), study, (SYSTEMS[0], SYSTEMS[2]))
+            first, second = (study.systems.get(name=name) for name in (SYSTEMS[0], SYSTEMS[2]))
+            assign_comparisons(study, create_comparisons(study, first, second), [rater], per_item=None, seed=study.seed)
+        self.keep("logins.json", logins)
+
+    def logins(self) -> dict[str, str]:
+        """Passwords by user name, drawn once for this machine."""
+        kept = self.kept("logins.json")
+        users = get_user_model().objects
+        for name in ("admin", "researcher", "clinician"):
+            password = kept.setdefault(name, secrets.token_urlsafe(9))
+            user, made = users.get_or_create(
+                username=name, defaults={"is_staff": name != "clinician", "is_superuser": name == "admin"}
+            )
+            if made:
+                user.set_password(password)
+                user.save()
+            if name == "researcher":
+                user.user_permissions.set(Permission.objects.filter(codename__startswith="view_"))
+        return kept
+
+    def summary(self) -> dict[str, Any]:
+        """DESIGN of `summary.json`: systems, criteria, win rates, pairs, agreement, runs and seconds a step."""
+        table = command_json("head_to_head", "--study", STUDY, "--judge", SCORER)
+        agreement = command_json("agreement", "--study", STUDY)
+        runs = {run.name: str(run.folder) for run in Run.objects.filter(status=RunStatus.DONE).order_by("pk")}
+        return {
+            "simulated": "participants and clinicians are simulated; toy-llm is a toy judge",
+            **table,
+            "agreement": agreement,
+            "runs": runs,
+            "seconds": self.seconds,
+        }
+
+    def kept(self, name: str) -> dict[str, Any]:
+        path = self.folder / name
+        return json.loads(path.read_text()) if path.exists() else {}
+
+    def keep(self, name: str, value: dict[str, Any]) -> None:
+        partial = self.folder / f"{name}.partial"
+        partial.write_text(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False))
+        partial.replace(self.folder / name)
+
+
+def command_json(*command: str) -> dict[str, Any]:
+    """What a command prints with --json."""
+    out = io.StringIO()
+    call_command(*command, "--json", stdout=out)
+    result: dict[str, Any] = json.loads(out.getvalue())
+    return result
+
+
+def copy_responses(source: Study, target: Study, names: tuple[str, ...]) -> None:
+    """Give `target`, a study of the same prompts, the responses of the systems of those names."""
+    prompts = {prompt.key: prompt for prompt in target.prompts.all()}
+    for name in names:
+        origin = source.systems.get(name=name)
+        system, _ = target.systems.get_or_create(
+            name=name, defaults={"kind": origin.kind, "description": origin.description}
+        )
+        Response.objects.bulk_create(
+            Response(
+                prompt=prompts[response.prompt.key],
+                system=system,
+                number=response.number,
+                key=response.key,
+                text=response.text,
+                sampling=response.sampling,
+            )
+            for response in origin.responses.select_related("prompt")
+        )
