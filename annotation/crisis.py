@@ -1,4 +1,4 @@
-"""People to turn to, by country, from fixtures/crisis_resources.toml. Knows no database: this page must always come up."""
+"""People to turn to, by country, from fixtures/crisis_resources.toml. Needs no database, so that it always comes up."""
 
 import re
 import tomllib

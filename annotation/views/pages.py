@@ -15,7 +15,7 @@ def home(request: HttpRequest) -> HttpResponse:
     user = request.user
     if isinstance(user, User):
         if Rater.objects.active().filter(user=user, kind=RaterKind.CLINICIAN).exists():
-            return redirect("annotation:next-comparison")
+            return redirect("annotation:clinic")
         if user.is_staff:
             return redirect("admin:index")
     return render(request, "annotation/home.html")
