@@ -13,7 +13,7 @@ import pandas as pd
 from scipy.stats import binomtest
 
 from evaluation.bootstrap import FloatArray, bootstrap, ratio, summarise
-from evaluation.statistics import Statistic, undefined, wilson
+from evaluation.statistics import Statistic, wilson
 
 LABELS = ("A", "tie", "B")
 PAIR = ["prompt", "system_a", "system_b", "criterion"]
@@ -161,11 +161,6 @@ def shares_of(hits: FloatArray) -> Any:
 def mcnemar_p(wins: int, losses: int) -> float:
     """Exact two-sided McNemar test: the binomial test of the discordant prompts. 1 where there is none."""
     return float(binomtest(wins, wins + losses, 0.5).pvalue) if wins + losses else 1.0
-
-
-def position_bias(lefts: int, rights: int) -> Statistic:
-    """Share of left among the verdicts that chose a side, with its Wilson interval; 0.5 is no bias."""
-    return wilson(lefts, lefts + rights) if lefts + rights else undefined("no verdict chose a side")
 
 
 def checked(frame: pd.DataFrame) -> None:
