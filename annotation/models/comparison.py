@@ -1,5 +1,8 @@
 """Pairs of responses, who sees them in which order, and the verdicts."""
 
+from datetime import datetime
+
+from django.contrib.auth.models import User
 from django.db import models, transaction
 from django.utils import timezone
 
@@ -40,6 +43,12 @@ class AssignmentQuerySet(models.QuerySet["Assignment"]):
 
     def pending(self) -> "AssignmentQuerySet":
         return self.filter(submitted_at__isnull=True)
+
+    def of_clinician(self, user: User, slug: str) -> "AssignmentQuerySet":
+        """What the user was given in the study of that slug, with all that a page shows."""
+        return self.filter(
+            rater__user=user, rater__withdrawn_at__isnull=True, rater__study__slug=slug, presentation=1
+        ).select_related("rater", "comparison__study", "comparison__response_a__prompt", "comparison__response_b")
 
 
 class Assignment(models.Model):
@@ -82,6 +91,11 @@ class Assignment(models.Model):
     def seconds(self) -> float | None:
         """Seconds from first sight to submission; null before."""
         return (self.submitted_at - self.opened_at).total_seconds() if self.submitted_at and self.opened_at else None
+
+    def note_opened(self, at: datetime) -> None:
+        """Keep when the pair was first shown; later times change nothing."""
+        if Assignment.objects.filter(pk=self.pk, opened_at__isnull=True).update(opened_at=at):
+            self.opened_at = at
 
     def record(self, criterion: Criterion, choice: Choice) -> None:
         """Keep one verdict, replacing an earlier one of the same criterion, until the assignment is submitted."""
