@@ -41,6 +41,12 @@ class Entry:
             self.fail(column, "the text holds a character that is not Unicode text")
         return value
 
+    def identifier(self, column: str, *, max_length: int | None = None) -> str:
+        """The column's id: a text, or a whole number that a spreadsheet made of one."""
+        if type(self.values.get(column)) is int:
+            return str(self.values[column])
+        return self.text(column, max_length=max_length)
+
     def entries(self, column: str) -> list["Entry"]:
         """The column's list of objects; each keeps this entry's line."""
         value = self.values.get(column)
@@ -131,6 +137,8 @@ def read_json_list(path: Path) -> list[Entry]:
     while text[place : place + 1] == separator:
         start = _after_space(text, place + 1)
         line += text.count("\n", place, start)
+        if not entries and text[start : start + 1] == "]":
+            raise InputError(f"{path}, row {line}: the list is empty")
         value, end = _decode_object(path, line, text, start)
         entries.append(Entry(path, line, value))
         place = _after_space(text, end)

@@ -100,7 +100,7 @@ def _refuse_repeated(rows: list[Entry], *columns: str) -> None:
     """Raise InputError if two rows agree in all the columns."""
     seen: dict[tuple[str, ...], Entry] = {}
     for row in rows:
-        before = seen.setdefault(tuple(row.values[column] for column in columns), row)
+        before = seen.setdefault(tuple(row.identifier(column) for column in columns), row)
         if before is not row:
             row.fail(columns[-1], f"{row.values[columns[-1]]!r} was given before, in row {before.line}")
 
@@ -170,7 +170,7 @@ def _last_numbers(study: Study) -> Counter[tuple[int, int]]:
 
 def _prompt_of(row: Entry, prompts: dict[str, Prompt]) -> Prompt:
     """The prompt of the row's question_id, whose text must be that of question_text but for white space."""
-    prompt = prompts.get(row.text("question_id"))
+    prompt = prompts.get(row.identifier("question_id"))
     if prompt is None:
         row.fail("question_id", f"the study has no prompt {row.values['question_id']!r}")
     if row.text("question_text").split() != prompt.text.split():
@@ -199,8 +199,6 @@ def import_rankings(path: Path, criterion: Criterion) -> tuple[Rater, int]:
     study = criterion.study
     study.require_unlocked()
     entries = read_json_list(path)
-    for entry in entries:
-        entry.text("question_id")
     _refuse_repeated(entries, "question_id")
     prompts = {prompt.key: prompt for prompt in study.prompts.all()}
     responses = {
@@ -233,7 +231,7 @@ def _order(entry: Entry, prompt: Prompt, responses: dict[tuple[int, str], int]) 
     ranked: dict[int, int] = {}
     rows = entry.entries("ranking")
     for row in rows:
-        key, rank = row.text("response_id"), row.values.get("rank")
+        key, rank = row.identifier("response_id"), row.values.get("rank")
         if (prompt.pk, key) not in responses:
             row.fail("ranking", f"prompt {prompt.key} has no response {key!r}")
         if type(rank) is not int:

@@ -113,6 +113,16 @@ class Post:
     def response_key(self, response: WrittenResponse) -> str:
         return f"{self.key}-{response.style}"
 
+    def quality(self, response: WrittenResponse, criterion: str) -> int:
+        """The response's points, 1 to 5.
+
+        Raises:
+            InputError: the file states none.
+        """
+        if criterion not in response.qualities:
+            raise InputError(f"{self.where}, response {response.style}: qualities lacks {criterion}")
+        return response.qualities[criterion]
+
 
 @dataclass(frozen=True)
 class StudyFiles:

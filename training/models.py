@@ -29,6 +29,10 @@ class PreferenceDataset(models.Model):
         return f"{self.criterion} {self.content_hash[:8]}"
 
     @property
+    def folder(self) -> Path:
+        return Path(settings.VAR_DIR) / self.path
+
+    @property
     def is_tainted(self) -> bool:
         """Whether someone whose rankings it holds has withdrawn since."""
         return self.raters.filter(withdrawn_at__isnull=False).exists()
