@@ -158,4 +158,6 @@ LOGGING = {
     "disable_existing_loggers": False,
     "handlers": {"console": {"class": "logging.StreamHandler"}},
     "root": {"handlers": ["console"], "level": "WARNING"},
+    # A judge's retries are many and routine; what comes of them is said by the command.
+    "loggers": {"stamina": {"level": "ERROR"}},
 }

@@ -1,0 +1,139 @@
+"""Reward models as a judge: one a criterion, the verdict by the difference of their normalised scores.
+
+A judge never marks its own homework. A run is refused as a judge of a system when
+- it is among the runs the system came from, at any distance,
+- it learned from a data set that one of those runs learned from, or
+- it learned from prompts of the split on which the systems are compared.
+"""
+
+import json
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from annotation.errors import InputError, StudyError
+from annotation.models import Assignment, Choice, Comparison, Criterion, Study, System
+from evaluation.judging import Vote
+from training.models import PreferenceDataset, Run, RunKind, RunStatus
+
+# In standard deviations of the reward over its training responses.
+TIE_THRESHOLD = 0.1
+
+# (folder of the run, (prompt, response) texts) -> normalised scores, one a text.
+Scorer = Callable[[Path, Sequence[tuple[str, str]]], list[float]]
+
+
+def parse_runs(study: Study, pairs: Iterable[str]) -> dict[Criterion, Run]:
+    """{criterion: run} from `criterion=run` pairs, in the study's order of criteria.
+
+    Raises:
+        InputError: a pair is malformed, a criterion is named twice, or there is no finished reward model of that name.
+        StudyError: the study has no such criterion.
+    """
+    runs: dict[Criterion, Run] = {}
+    for pair in pairs:
+        key, equals, name = pair.partition("=")
+        if not (key and equals and name):
+            raise InputError(f"--run {pair}: write it as criterion=run, such as empathy=rm-empathy")
+        criterion = study.criterion(key)
+        if criterion in runs:
+            raise InputError(f"--run {pair}: {key} has a run already: name each criterion once")
+        runs[criterion] = _reward_run(criterion, name)
+    return dict(sorted(runs.items(), key=lambda item: item[0].position))
+
+
+def _reward_run(criterion: Criterion, name: str) -> Run:
+    run = Run.objects.filter(name=name, kind=RunKind.REWARD_MODEL, status=RunStatus.DONE).first()
+    if run is None:
+        finished = Run.objects.filter(kind=RunKind.REWARD_MODEL, status=RunStatus.DONE).values_list("name", flat=True)
+        raise InputError(f"--run {name}: there is no finished reward model of that name ({', '.join(finished) or '-'})")
+    if run.criterion and run.criterion.key != criterion.key:
+        raise InputError(f"--run {criterion.key}={name}: that reward model learned {run.criterion.key}")
+    return run
+
+
+def judge_config(runs: Mapping[Criterion, Run], *, seed: int, tie_threshold: float = TIE_THRESHOLD) -> dict[str, Any]:
+    """What fixes the judge's opinions, beside its runs."""
+    return {
+        "criteria": [criterion.key for criterion in runs],
+        "runs": {criterion.key: run.name for criterion, run in runs.items()},
+        "seed": seed,
+        "tie_threshold": tie_threshold,
+    }
+
+
+def require_stranger(runs: Iterable[Run], comparisons: Sequence[Comparison]) -> None:
+    """Raise StudyError if one of the runs would mark its own homework (see above)."""
+    systems = set(
+        System.objects.filter(
+            pk__in={pk for c in comparisons for pk in (c.response_a.system_id, c.response_b.system_id)}
+        )
+    )
+    splits = {comparison.response_a.prompt.split for comparison in comparisons}
+    origins = {system: lineage(Run.objects.filter(system=system)) for system in systems}
+    for run in runs:
+        for system, origin in origins.items():
+            _require_stranger_to(run, system, origin)
+        taught = {dataset.filters.get("split") for dataset in _datasets(lineage([run]))}
+        if shared := sorted(taught & splits):
+            raise StudyError(f"reward model {run} learned from {shared[0]} prompts and cannot judge systems on them")
+
+
+def _require_stranger_to(run: Run, system: System, origin: set[int]) -> None:
+    if run.pk in origin:
+        raise StudyError(
+            f"reward model {run} took part in training {system} and cannot judge it: "
+            "give one trained on scorer prompts, or leave the system out with --systems"
+        )
+    if _datasets(lineage([run])) & _datasets(origin):
+        raise StudyError(
+            f"reward model {run} learned from the same data set as {system} and cannot judge it: "
+            "give one trained on scorer prompts, or leave the system out with --systems"
+        )
+
+
+def lineage(runs: Iterable[Run]) -> set[int]:
+    """Ids of the runs and of all runs they came from, at any distance."""
+    found: set[int] = set()
+    generation = {run.pk for run in runs}
+    while generation:
+        found |= generation
+        generation = set(Run.objects.filter(children__in=generation).values_list("pk", flat=True)) - found
+    return found
+
+
+def _datasets(runs: Iterable[int]) -> set[PreferenceDataset]:
+    return set(PreferenceDataset.objects.filter(runs__in=list(runs)))
+
+
+def verdict(left: float, right: float, *, tie_threshold: float) -> Choice:
+    """The side with the higher score; a tie where they differ by no more than the threshold."""
+    if abs(left - right) <= tie_threshold:
+        return Choice.TIE
+    return Choice.LEFT if left > right else Choice.RIGHT
+
+
+def votes(
+    assignments: Sequence[Assignment], runs: Mapping[Criterion, Run], scorer: Scorer, *, tie_threshold: float
+) -> list[Vote]:
+    """A vote on each assignment. Every response is scored once a criterion, whatever it is compared with."""
+    started = time.perf_counter()
+    responses = {response.pk: response for a in assignments for response in (a.left, a.right)}
+    texts = [(response.prompt.text, response.text) for response in responses.values()]
+    scores = {
+        criterion: dict(zip(responses, scorer(run.folder, texts), strict=True)) for criterion, run in runs.items()
+    }
+    seconds = (time.perf_counter() - started) / max(1, len(assignments))
+    found = []
+    for assignment in assignments:
+        both = {c: (score[assignment.left.pk], score[assignment.right.pk]) for c, score in scores.items()}
+        found.append(
+            Vote(
+                assignment=assignment,
+                choices={c: verdict(left, right, tie_threshold=tie_threshold) for c, (left, right) in both.items()},
+                text=json.dumps({c.key: {"left": left, "right": right} for c, (left, right) in both.items()}),
+                seconds=seconds,
+            )
+        )
+    return found

@@ -1,0 +1,173 @@
+import io
+import json
+
+import pytest
+from django.core.management import CommandError, call_command
+
+from annotation.errors import InputError, StudyError
+from annotation.models import Choice, Rater, Split, Verdict
+from evaluation.judging import JudgeSpec, ensure_judge, plan, store, swap_consistency
+from evaluation.models import Judge, JudgeKind, JudgeReply
+from evaluation.reward_judge import judge_config, lineage, parse_runs, require_stranger, verdict, votes
+from tests.factories import counter, make_comparison, make_prompt, make_study, make_system
+from training.models import PreferenceDataset, Run, RunKind, RunStatus
+
+pytestmark = pytest.mark.django_db
+
+
+def make_run(kind=RunKind.REWARD_MODEL, *, parents=(), datasets=(), **fields):
+    run = Run.objects.create(**{"name": f"run-{next(counter)}", "kind": kind, "status": RunStatus.DONE, **fields})
+    run.parents.set(parents)
+    run.datasets.set(datasets)
+    return run
+
+
+def make_dataset(study, *, split=Split.TRAIN):
+    return PreferenceDataset.objects.create(
+        study=study,
+        criterion=study.criteria.first(),
+        filters={"split": split},
+        content_hash=f"{next(counter):064d}",
+        path="nowhere",
+        pairs=1,
+        rankings=1,
+    )
+
+
+@pytest.fixture
+def study():
+    return make_study()
+
+
+@pytest.fixture
+def comparisons(study):
+    """Aligned, which a reward model and a data set of the training prompts made, against Base on three prompts."""
+    base, aligned = make_system(study, name="Base"), make_system(study, name="Aligned")
+    return [make_comparison(make_prompt(study, split=Split.TEST), base, aligned) for _ in range(3)]
+
+
+@pytest.fixture
+def training(study, comparisons):
+    reward = make_run(criterion=study.criteria.get(key="safety"), datasets=[make_dataset(study)])
+    policy = make_run(RunKind.MODPO, parents=[reward], datasets=[make_dataset(study)])
+    generation = make_run(RunKind.GENERATION, parents=[policy], system=study.systems.get(name="Aligned"))
+    return reward, policy, generation
+
+
+def prefer_aligned(folder, texts):
+    """Stands for a reward model: Aligned is a deviation better, but for the first prompt's tie."""
+    first = min(prompt for prompt, _ in texts)
+    return [0.05 if prompt == first else 1.0 if "Aligned" in response else 0.0 for prompt, response in texts]
+
+
+def reward_judge(study, runs):
+    spec = JudgeSpec(
+        name="Scorers", kind=JudgeKind.REWARD_MODEL, config=judge_config(runs, seed=0), runs=list(runs.values())
+    )
+    return ensure_judge(study, spec)
+
+
+def test_a_reward_judge_gives_the_same_winner_in_both_orders(study, comparisons):
+    empathy = study.criteria.get(key="empathy")
+    runs = {empathy: make_run()}
+    judge = reward_judge(study, runs)
+    cast = votes(plan(judge, comparisons), runs, prefer_aligned, tie_threshold=0.1)
+    assert store(cast, study=study) == 6
+    winners = [verdict.winner for verdict in Verdict.objects.order_by("assignment__comparison")]
+    assert winners == ["tie", "tie", "B", "B", "B", "B"]
+    assert {verdict.criterion for verdict in Verdict.objects.all()} == {empathy}
+    assert swap_consistency(judge, comparisons).value == 1
+    scores = json.loads(JudgeReply.objects.last().text)["empathy"]
+    assert sorted(scores) == ["left", "right"]
+    assert plan(judge, comparisons) == []
+
+
+def test_each_response_is_scored_once_a_criterion(study, comparisons):
+    calls = []
+
+    def scorer(folder, texts):
+        calls.append(len(texts))
+        return [0.0] * len(texts)
+
+    runs = {criterion: make_run() for criterion in study.criteria.all()}
+    votes(plan(reward_judge(study, runs), comparisons), runs, scorer, tie_threshold=0.1)
+    assert calls == [6, 6]
+
+
+@pytest.mark.parametrize(
+    ("left", "right", "expected"), [(1.0, 0.9, "tie"), (1.0, 0.89, "left"), (-2.0, -1.0, "right"), (0.0, 0.0, "tie")]
+)
+def test_a_verdict_needs_more_than_the_tie_threshold(left, right, expected):
+    assert verdict(left, right, tie_threshold=0.1 + 1e-12) == Choice(expected)
+
+
+def test_lineage_reaches_every_ancestor(training):
+    reward, policy, generation = training
+    assert lineage([generation]) == {reward.pk, policy.pk, generation.pk}
+    assert lineage([reward]) == {reward.pk}
+
+
+def test_a_reward_model_that_trained_a_system_does_not_judge_it(comparisons, training):
+    with pytest.raises(StudyError, match="took part in training Aligned"):
+        require_stranger([training[0]], comparisons)
+
+
+def test_a_reward_model_of_a_systems_data_set_does_not_judge_it(comparisons, training):
+    sibling = make_run(datasets=training[1].datasets.all())
+    with pytest.raises(StudyError, match="same data set as Aligned"):
+        require_stranger([sibling], comparisons)
+
+
+def test_a_reward_model_does_not_judge_on_prompts_it_learned_from(study, comparisons):
+    with pytest.raises(StudyError, match="learned from test prompts"):
+        require_stranger([make_run(datasets=[make_dataset(study, split=Split.TEST)])], comparisons)
+
+
+def test_a_reward_model_of_scorer_prompts_may_judge(study, comparisons, training):
+    require_stranger([make_run(datasets=[make_dataset(study, split=Split.SCORER)])], comparisons)
+
+
+def test_the_command_refuses_homework_and_leaves_nothing_behind(study, comparisons, training):
+    with pytest.raises(CommandError, match="took part in training Aligned"):
+        call_command(
+            "judge",
+            *("--study", study.slug, "--name", "Own", "--run", f"safety={training[0].name}"),
+            stdout=io.StringIO(),
+            stderr=io.StringIO(),
+        )
+    assert not Rater.objects.exists()
+    assert not Judge.objects.exists()
+
+
+@pytest.mark.parametrize(
+    ("pairs", "message"),
+    [
+        (["empathy"], "write it as criterion=run"),
+        (["empathy=nowhere"], "no finished reward model of that name"),
+        (["empathy=good", "empathy=good"], "name each criterion once"),
+        (["empathy=failed"], "no finished reward model"),
+        (["empathy=policy"], "no finished reward model"),
+        (["empathy=safe"], "learned safety"),
+        (["humour=good"], "no criterion 'humour'"),
+    ],
+)
+def test_runs_that_cannot_judge_are_refused(study, pairs, message):
+    make_run(name="good")
+    make_run(name="failed", status=RunStatus.FAILED)
+    make_run(RunKind.DPO, name="policy")
+    make_run(name="safe", criterion=study.criteria.get(key="safety"))
+    with pytest.raises((InputError, StudyError), match=message):
+        parse_runs(study, pairs)
+
+
+def test_runs_come_in_the_studys_order_of_criteria(study):
+    first, second = make_run(), make_run()
+    found = parse_runs(study, [f"safety={first.name}", f"empathy={second.name}"])
+    assert [criterion.key for criterion in found] == ["empathy", "safety"]
+
+
+def test_a_judge_does_not_change_its_runs_under_its_name(study):
+    empathy = study.criteria.get(key="empathy")
+    reward_judge(study, {empathy: make_run()})
+    with pytest.raises(StudyError, match="another --run, runs"):
+        reward_judge(study, {empathy: make_run()})
