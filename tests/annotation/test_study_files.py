@@ -115,3 +115,8 @@ def test_missing_files_are_named(tmp_path):
     with pytest.raises(CommandError, match=r"questionnaire.toml, row 5: not UTF-8"):
         call_command("load_study", str(tmp_path))
     assert not Prompt.objects.exists()
+
+
+def test_the_same_folder_may_be_loaded_under_another_slug(capsys):
+    call_command("load_study", "fixtures/demo", "--slug", "try-out")
+    assert Study.objects.get().slug == "try-out"

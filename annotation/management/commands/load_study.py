@@ -1,12 +1,24 @@
 """Load a study written down as a folder of TOML files."""
 
-from argparse import ArgumentParser
+from argparse import ArgumentParser, ArgumentTypeError
 from pathlib import Path
 from typing import Any
+
+from django.core.exceptions import ValidationError
+from django.core.validators import validate_slug
 
 from annotation.command import StudyCommand
 from annotation.models import Study, StudyStatus
 from annotation.study_files import count_splits, read_study_files
+
+
+def slug(text: str) -> str:
+    """The text, if it may be a slug; else argparse ends with usage."""
+    try:
+        validate_slug(text)
+    except ValidationError as error:
+        raise ArgumentTypeError(f"{text!r} may hold only letters, digits, - and _") from error
+    return text
 
 
 class Command(StudyCommand):
@@ -16,12 +28,13 @@ class Command(StudyCommand):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("path", type=Path, help="the study's folder")
+        parser.add_argument("--slug", type=slug, help="load it under another slug than study.toml gives")
         parser.add_argument("--open", action="store_true", help="open the study to participants")
         parser.add_argument("--if-missing", action="store_true", help="leave a study of that slug as it is")
 
     def handle(self, *args: Any, **options: Any) -> None:
         files = read_study_files(options["path"])
-        slug = files.study.slug
+        slug = files.study.slug = options["slug"] or files.study.slug
         if options["if_missing"] and Study.objects.filter(slug=slug).exists():
             self.stdout.write(f"study {slug} is there already: left as it is")
             return
