@@ -228,10 +228,13 @@ def required_section(participant: Participant) -> Section | None:
 
 
 def open_section(participant: Participant) -> Section | None:
-    """The first section after all that have an answer; an earlier one if it lacks a required answer."""
+    """The section after the last that has an answer, or an earlier one that lacks a required answer."""
     parts, answered = sections(participant.rater.study), answered_items(participant)
     reached = max((s.number for s in parts if any(item.pk in answered for item in s.items)), default=0)
-    return required_section(participant) or (parts[reached] if reached < len(parts) else None)
+    required = required_section(participant)
+    if required and required.number <= reached:
+        return required
+    return parts[reached] if reached < len(parts) else None
 
 
 def ranked_criteria(study: Study) -> list[Criterion]:
