@@ -57,6 +57,8 @@ class Settings:
             raise ValueError(f"level is nominal or ordinal, not {self.level!r}")
         if self.level == "ordinal" and not self.order:
             raise ValueError("level ordinal needs the order of the labels, such as B,tie,A")
+        if self.order and (len(set(self.order)) < len(self.order) or "" in self.order):
+            raise ValueError(f"order {','.join(self.order)} names a label twice or an empty one")
         if self.bootstrap < 0 or self.seed < 0:
             raise ValueError("bootstrap and seed are 0 or more")
         if not 0 <= self.epsilon <= 1:

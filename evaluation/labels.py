@@ -64,9 +64,11 @@ def verdicts_of(study: Study) -> pd.DataFrame:
 
 def labels_of(verdicts: pd.DataFrame) -> pd.DataFrame:
     """One label an item, rater and criterion. A judge's two presentations count as one: where they name different
-    winners, a tie."""
-    winners = verdicts.groupby(VOTE, sort=False)["label"].transform("nunique")
-    return verdicts.assign(label=verdicts["label"].where(winners == 1, "tie")).drop_duplicates(VOTE, ignore_index=True)
+    winners, a tie. What a judge saw in one order only is left out, for the place may have decided."""
+    winners = verdicts.groupby(VOTE, sort=False)["label"]
+    whole = (verdicts["rater_kind"] == HUMAN) | (winners.transform("size") == 2)
+    combined = verdicts["label"].where(winners.transform("nunique") == 1, "tie")
+    return verdicts.assign(label=combined)[whole].drop_duplicates(VOTE, ignore_index=True)
 
 
 def judge_checks(verdicts: pd.DataFrame, *, draws: int = 2000, seed: int = 0) -> dict[str, JudgeCheck]:

@@ -72,13 +72,11 @@ def categories_of(labels: "pd.Series[str]", order: Sequence[str] | None) -> tupl
     """The categories in the given order, else sorted.
 
     Raises:
-        ValueError: a label is not in the order, or the order names one twice.
+        ValueError: a label is not in the order.
     """
     seen = set(labels)
     if order is None:
         return tuple(sorted(seen))
-    if len(set(order)) < len(order):
-        raise ValueError(f"order {','.join(order)} names a label twice")
     strange = sorted(seen - set(order))
     if strange:
         raise ValueError(f"label {strange[0]!r} is not in the order {','.join(order)}")

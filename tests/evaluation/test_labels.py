@@ -83,7 +83,7 @@ def test_another_studys_verdicts_are_left_out(study):
     assert labels(study).empty
 
 
-def test_a_judge_that_changes_its_mind_with_the_sides_counts_as_a_tie(study):
+def test_a_judge_that_changes_its_mind_with_the_sides_counts_as_a_tie_and_needs_both_looks(study):
     judge = make_judge(study)
     same, flipped, leaning, tied, once = comparisons_of(study, 5)
     twice(same, judge, Choice.LEFT, Choice.RIGHT)
@@ -91,7 +91,7 @@ def test_a_judge_that_changes_its_mind_with_the_sides_counts_as_a_tie(study):
     twice(leaning, judge, Choice.LEFT, Choice.TIE)
     twice(tied, judge, Choice.TIE, Choice.TIE)
     vote(once, judge, Choice.RIGHT)
-    assert list(labels(study)["label"]) == ["A", "tie", "tie", "tie", "B"]
+    assert list(labels(study)["label"]) == ["A", "tie", "tie", "tie"]
     check = judge_checks(verdicts_of(study))["gpt"]
     assert (check.swap_consistency.value, check.swap_consistency.n, check.inconsistent) == (0.5, 4, 2)
     assert (check.position_bias.value, check.position_bias.n) == (pytest.approx(4 / 6), 6)
