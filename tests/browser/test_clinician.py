@@ -1,0 +1,211 @@
+import re
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from django.conf import settings
+from django.test import Client
+from django.urls import reverse
+from playwright.sync_api import expect
+
+from annotation.models import Verdict
+from tests.factories import (
+    make_assignment,
+    make_clinician,
+    make_comparison,
+    make_prompt,
+    make_study,
+    make_system,
+)
+
+pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
+CRITERIA = ("empathy", "safety", "overall_preference")
+
+
+@pytest.fixture
+def rater(django_user_model):
+    user = django_user_model.objects.create_user("clinician", password="a long password")
+    study = make_study(slug="care", criteria=CRITERIA)
+    rater, systems = make_clinician(study, user=user), (make_system(study), make_system(study))
+    for _ in range(3):
+        make_assignment(make_comparison(make_prompt(study), *systems), rater, a_on_left=False)
+    return rater
+
+
+@pytest.fixture
+def visit(live_server):
+    """Opens a judge page as the rater's user, already signed in."""
+
+    def visit(context, rater, position=1):
+        client = Client()
+        client.force_login(rater.user)
+        cookie = client.cookies[settings.SESSION_COOKIE_NAME]
+        context.add_cookies([{"name": cookie.key, "value": cookie.value, "url": live_server.url}])
+        page = context.new_page()
+        page.goto(live_server.url + reverse("annotation:judge", args=[rater.study.slug, position]))
+        return page
+
+    return visit
+
+
+def choices(rater):
+    verdicts = Verdict.objects.filter(assignment__rater=rater)
+    return list(
+        verdicts.order_by("assignment__position", "criterion__position").values_list(
+            "assignment__position", "criterion__key", "choice"
+        )
+    )
+
+
+def radio(page, criterion, name):
+    return page.get_by_role("group", name=criterion).get_by_role("radio", name=name)
+
+
+def ready_for_keys(page, position):
+    expect(page.get_by_role("heading", name=f"Pair {position}")).to_be_visible()
+    expect(page.locator(".criterion.current legend")).to_have_text("Empathy")
+
+
+def test_pairs_are_judged_from_sign_in_to_thanks_by_the_keyboard_alone(page, live_server, rater):
+    complaints = []
+    page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.goto(live_server.url + reverse("annotation:clinic"))
+    page.get_by_label("User name").focus()
+    page.keyboard.type("clinician")
+    page.keyboard.press("Tab")
+    page.keyboard.type("a long password")
+    page.keyboard.press("Enter")
+
+    ready_for_keys(page, 1)
+    for key in ("1", "2", "3"):
+        page.keyboard.press(key)
+    expect(page.get_by_role("status")).to_have_text("Saved, 3 of 3")
+    expect(page.get_by_role("button", name="Submit")).to_be_focused()
+    page.keyboard.press("Enter")
+
+    ready_for_keys(page, 2)
+    page.keyboard.press("1")
+    page.keyboard.press("ArrowUp")  # back to the first criterion, to correct it
+    page.keyboard.press("3")
+    page.keyboard.press("ArrowDown")  # past the second for now
+    page.keyboard.press("2")
+    page.keyboard.press("ArrowUp")
+    page.keyboard.press("ArrowUp")
+    page.keyboard.press("2")
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("Enter")
+
+    ready_for_keys(page, 3)
+    for key in ("3", "3", "3", "Enter"):
+        page.keyboard.press(key)
+    expect(page.get_by_role("heading", name="That was the last pair")).to_be_visible()
+    assert choices(rater) == [
+        (1, "empathy", "left"),
+        (1, "safety", "tie"),
+        (1, "overall_preference", "right"),
+        (2, "empathy", "right"),
+        (2, "safety", "tie"),
+        (2, "overall_preference", "tie"),
+        (3, "empathy", "right"),
+        (3, "safety", "right"),
+        (3, "overall_preference", "right"),
+    ]
+    assert complaints == []
+
+
+def test_without_javascript_radios_and_button_do_the_same(new_context, rater, visit):
+    page = visit(new_context(java_script_enabled=False), rater)
+    radio(page, "Empathy", "A is better").check()
+    page.get_by_role("button", name="Submit").click()
+    expect(page.get_by_role("alert")).to_have_text("Please choose A, tie or B for Safety and Overall preference.")
+    expect(radio(page, "Empathy", "A is better")).to_be_checked()
+    radio(page, "Safety", "Tie").check()
+    radio(page, "Overall preference", "B is better").check()
+    page.get_by_role("button", name="Submit").click()
+    expect(page.get_by_role("heading", name="Pair 2")).to_be_visible()
+    assert [choice for _, _, choice in choices(rater)] == ["left", "tie", "right"]
+
+
+def test_an_incomplete_pair_stays_and_a_reload_restores_what_was_chosen(new_context, rater, visit):
+    page = visit(new_context(), rater)
+    page.keyboard.press("2")
+    expect(page.get_by_role("status")).to_have_text("Saved, 1 of 3")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("alert")).to_contain_text("Safety and Overall preference")
+    page.keyboard.press("1")
+    expect(page.get_by_role("status")).to_have_text("Saved, 2 of 3")
+    page.reload()
+    expect(radio(page, "Empathy", "Tie")).to_be_checked()
+    expect(radio(page, "Safety", "A is better")).to_be_checked()
+    page.keyboard.press("3")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", name="Pair 2")).to_be_visible()
+
+
+def test_the_keys_can_be_turned_off_for_good(new_context, rater, visit):
+    page = visit(new_context(), rater)
+    page.get_by_text("Keys and criteria").click()
+    page.get_by_role("checkbox", name="Keys on").uncheck()
+    page.reload()
+    page.keyboard.press("1")
+    expect(page.get_by_role("radio", checked=True)).to_have_count(0)
+
+
+def test_a_verdict_that_cannot_be_saved_is_told(new_context, rater, visit):
+    context = new_context()
+    page = visit(context, rater)
+    context.set_offline(True)
+    page.keyboard.press("1")
+    expect(page.get_by_role("status")).to_contain_text("Not saved")
+    expect(radio(page, "Empathy", "A is better")).to_be_checked()
+
+
+@pytest.mark.parametrize("width", [900, 1280])
+def test_the_criteria_stay_in_view_beside_long_responses(new_context, rater, visit, width):
+    comparison = rater.assignments.get(position=1).comparison
+    for response in (comparison.response_a, comparison.response_b):
+        response.text = "A long response. " * 300
+        response.save()
+    page = visit(new_context(viewport={"width": width, "height": 800}), rater)
+    left, right = (page.get_by_role("region", name=re.compile(f"Response {side}")).bounding_box() for side in "AB")
+    assert left["y"] == right["y"]
+    for top in (0, 600, 1200):
+        page.evaluate(f"scrollTo(0, {top})")
+        expect(radio(page, "Empathy", "A is better")).to_be_in_viewport(ratio=1)
+        expect(page.get_by_role("button", name="Submit")).to_be_in_viewport(ratio=1)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [360, 1280])
+def test_no_page_breaks_a_rule_of_accessibility(new_context, live_server, rater, visit, scheme, width):
+    make_clinician(make_study(slug="other"), user=rater.user)
+    page = visit(new_context(viewport={"width": width, "height": 800}, color_scheme=scheme), rater)
+
+    def check(place):
+        results = Axe().run(page)
+        assert results.violations_count == 0, f"{place}: {results.generate_report()}"
+        assert page.evaluate("document.documentElement.scrollWidth") <= width, place
+
+    check("fresh")
+    page.get_by_text("Keys and criteria").click()
+    page.keyboard.press("1")
+    page.keyboard.press("2")
+    check("begun, with help")
+    page.get_by_role("button", name="Submit").click()
+    expect(page.get_by_role("alert")).to_be_visible()
+    check("incomplete")
+    radio(page, "Overall preference", "Tie").check(force=True)
+    page.get_by_role("button", name="Submit").click()
+    expect(page.get_by_role("heading", name="Pair 2")).to_be_visible()
+    page.get_by_role("link", name="Back to the previous pair").click()
+    expect(page.get_by_text("You submitted this pair")).to_be_visible()
+    check("submitted")
+    page.goto(live_server.url + reverse("annotation:clinic"))
+    check("studies")
+    for position in (2, 3):
+        page.goto(live_server.url + reverse("annotation:judge", args=["care", position]))
+        for key in ("1", "1", "1", "Enter"):
+            page.keyboard.press(key)
+        page.wait_for_url(lambda url, p=position: f"/{p}/" not in url)
+    expect(page.get_by_role("heading", name="That was the last pair")).to_be_visible()
+    check("done")
