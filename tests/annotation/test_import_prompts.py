@@ -56,7 +56,7 @@ def test_a_draft_study_is_made_where_there_is_none(questions):
 
 def test_a_study_that_is_there_gains_the_prompts(questions):
     study = make_study(slug="there")
-    make_prompt(study)
+    make_prompt(study, key="old")
     call_command("import_prompts", questions, "--study", "there", "--test-size", "0")
     assert study.prompts.filter(split="train").count() == 41
 

@@ -274,6 +274,13 @@ def test_without_rankings_there_is_nothing_to_export(study, empathy, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+def test_machines_get_the_manifest(study, empathy, tmp_path, capsys):
+    rank(empathy, make_prompt(study, responses=2), 0, 1)
+    options = ["--study", "pilot", "--criterion", "empathy", "--output", str(tmp_path / "out"), "--json"]
+    call_command("export_preferences", *options)
+    assert json.loads(capsys.readouterr().out) == manifest(tmp_path / "out")
+
+
 @pytest.mark.parametrize(
     "choice", [{"file_format": "xml"}, {"pairs": "some"}, {"eval_fraction": 1.0}, {"eval_fraction": -0.1}]
 )

@@ -1,5 +1,6 @@
 """Export rankings as preference data."""
 
+import json
 from argparse import ArgumentParser
 from functools import partial
 from pathlib import Path
@@ -7,7 +8,7 @@ from typing import Any
 
 from annotation.command import StudyCommand
 from annotation.models import RaterKind, Split
-from training.datasets import FORMATS, PAIRINGS, export_preferences
+from training.datasets import FORMATS, MANIFEST, PAIRINGS, export_preferences
 
 
 class Command(StudyCommand):
@@ -27,6 +28,7 @@ counts, exclusions and consent versions, and provenance.jsonl with the rankings 
             "--eval-fraction", type=float, default=0.0, metavar="F", help="share of the prompts to hold out (0)"
         )
         parser.add_argument("--raters", choices=RaterKind.values, help="rankings by raters of one kind; all by default")
+        parser.add_argument("--json", action="store_true", help="write the manifest to stdout")
 
     def handle(self, *args: Any, **options: Any) -> None:
         study = self.study(options["study"])
@@ -41,6 +43,9 @@ counts, exclusions and consent versions, and provenance.jsonl with the rankings 
             rater_kind=options["raters"],
             progress=partial(self.progress, label="prompts, by 200"),
         )
+        if options["json"]:
+            self.write_json(json.loads((options["output"] / MANIFEST).read_text(encoding="utf-8")))
+            return
         note = " (simulated participants among the raters)" if dataset.is_simulated else ""
         self.stdout.write(
             f"{dataset.folder}: {dataset.pairs} pairs of {dataset.rankings} rankings on {dataset.criterion.key}, "
