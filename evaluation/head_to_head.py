@@ -8,13 +8,12 @@ import pandas as pd
 
 from annotation.errors import InputError, StudyError
 from annotation.models import Comparison, Criterion, Study, System
-from evaluation.judging import judged_criteria, winners
+from evaluation.judging import judged_criteria, verdicts_by
+from evaluation.labels import labels_of
 from evaluation.models import Judge
 from evaluation.statistics import Statistic
 from evaluation.voting import label
 from evaluation.win_rates import PairOutcome, pair_outcomes, win_rates
-
-COLUMNS = ["prompt", "system_a", "system_b", "criterion", "label"]
 
 
 @dataclass(frozen=True)
@@ -90,31 +89,16 @@ def answering_systems(study: Study, split: str) -> list[str]:
     return list(found.values_list("name", flat=True))
 
 
-def combine(shown: str, swapped: str) -> str:
-    """The winner of both orders; a tie where they disagree, for then the place decided."""
-    return shown if shown == swapped else "tie"
-
-
-def labels(judge: Judge, comparisons: Sequence[Comparison]) -> pd.DataFrame:
-    """One row a comparison and criterion judged in both orders: prompt, system_a, system_b, criterion, label."""
-    by_id = {comparison.pk: comparison for comparison in comparisons}
-    rows = []
-    for (pk, criterion), (shown, swapped) in winners(judge, comparisons).items():
-        first, second = by_id[pk].response_a, by_id[pk].response_b
-        rows.append((first.prompt.key, first.system.name, second.system.name, criterion, combine(shown, swapped)))
-    return pd.DataFrame(rows, columns=COLUMNS)
-
-
 def head_to_head(judge: Judge, comparisons: Sequence[Comparison]) -> HeadToHead:
     """What the judge's votes on the comparisons come to.
 
     Raises:
         StudyError: the judge has judged none of them in both orders.
     """
-    frame = labels(judge, comparisons)
+    frame = labels_of(verdicts_by(judge, comparisons))
     if frame.empty:
         raise StudyError(f"{label(judge)} has judged none of these comparisons in both orders yet")
-    judged = len(frame[["prompt", "system_a", "system_b"]].drop_duplicates())
+    judged = frame["item"].nunique()
     rates = win_rates(frame)
     return HeadToHead(
         judge=judge,

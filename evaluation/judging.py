@@ -6,11 +6,11 @@ votes, and each vote closes one of them in one transaction, so a run killed at a
 
 import itertools
 import random
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import pandas as pd
 from django.db import transaction
 from django.db.models import Max, QuerySet
 from django.utils import timezone
@@ -30,6 +30,7 @@ from annotation.models import (
     System,
     Verdict,
 )
+from evaluation.labels import judge_checks, verdicts_of
 from evaluation.models import Judge, JudgeKind, JudgeReply
 from evaluation.statistics import Statistic, undefined
 from training.models import Run
@@ -220,28 +221,16 @@ def votes_on(judge: Judge, comparisons: Sequence[Comparison]) -> int:
     return sum(comparison in wanted for comparison in submitted)
 
 
-def winners(judge: Judge, comparisons: Sequence[Comparison]) -> dict[tuple[int, str], tuple[str, str]]:
-    """{(comparison id, criterion key): (winner as first shown, winner with sides swapped)}, each A, tie or B.
-
-    Comparisons that the judge has seen in one order only are left out.
-    """
-    wanted = {comparison.pk for comparison in comparisons}
-    found: dict[tuple[int, str], dict[int, str]] = defaultdict(dict)
-    verdicts = Verdict.objects.filter(assignment__rater=judge.rater, assignment__submitted_at__isnull=False)
-    for verdict in verdicts.select_related("assignment", "criterion").order_by("assignment__comparison", "criterion"):
-        assignment = verdict.assignment
-        if assignment.comparison_id in wanted:
-            found[assignment.comparison_id, verdict.criterion.key][assignment.presentation] = verdict.winner
-    return {key: (shown[1], shown[2]) for key, shown in found.items() if len(shown) == 2}
+def verdicts_by(judge: Judge, comparisons: Sequence[Comparison]) -> pd.DataFrame:
+    """The judge's verdicts on the comparisons, one row a presentation and criterion (see evaluation.labels)."""
+    verdicts = verdicts_of(judge.rater.study)
+    wanted = [comparison.pk for comparison in comparisons]
+    return verdicts[(verdicts["rater"] == judge.rater.name) & verdicts["item"].isin(wanted)]
 
 
 def swap_consistency(judge: Judge, comparisons: Sequence[Comparison]) -> Statistic:
-    """Share of verdicts, over comparisons and criteria, that name the same winner in both orders.
-
-    Without an interval: a comparison's criteria are not independent of one another. n counts comparisons.
-    """
-    both = winners(judge, comparisons)
-    if not both:
+    """Share of the judge's comparisons, criterion by criterion, that it gave to the same system in both orders."""
+    checks = judge_checks(verdicts_by(judge, comparisons))
+    if judge.rater.name not in checks:
         return undefined("no comparison was judged in both orders")
-    same = sum(first == second for first, second in both.values())
-    return Statistic(same / len(both), None, None, len({comparison for comparison, _ in both}))
+    return checks[judge.rater.name].swap_consistency

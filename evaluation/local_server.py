@@ -49,9 +49,9 @@ def local_model_server(path: Path | None = None, *, port: int = 0, parallel: int
     params.port = port
     params.n_parallel = parallel
     params.n_ctx = CONTEXT_TOKENS * parallel
-    # Left to itself it starts more threads than there are cores, which then wait for one another.
+    # Its threads wait for one another by spinning: where all cores are busy, fewer threads are faster by far.
     for threads in (params.cpuparams, params.cpuparams_batch):
-        threads.n_threads = os.cpu_count() or 1
+        threads.n_threads = max(1, (os.cpu_count() or 1) // 2)
         threads.poll = 0
     params.verbosity = -1
     params.ui = False

@@ -66,7 +66,7 @@ class Command(StudyCommand):
             return
         self.stdout.write(
             f"{summary.label}: {summary.new} new votes, {summary.kept} kept, {len(summary.failures)} failed; "
-            f"same winner in both orders {summary.consistency} (n = {summary.consistency.n} comparisons)"
+            f"same winner in both orders {summary.consistency} (n = {summary.consistency.n})"
         )
 
 
