@@ -1,0 +1,288 @@
+"""MODPO on TRL's trainer against the formula, against DPO, and against what must be refused."""
+
+import json
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+from django.core.management import CommandError, call_command
+
+from annotation.errors import InputError
+from tests.training.conftest import command_line, write_lines
+from training.losses import modpo_loss
+from training.models import Run, RunStatus
+from training.modpo import Shift, Weights, parse_weights, read_rewards, shifts
+from training.policy import PolicyTask, build_trainer, response_logps, train_policy
+from training.recipes import PolicyRecipe
+from training.reference_cache import ReferenceCache
+
+RECIPE = PolicyRecipe(model="tiny", epochs=1, batch_size=4, rank=2, alpha=4, max_length=64, learning_rate=1e-2)
+EVEN = Weights(primary="empathy", values={"empathy": 0.5, "safety": 0.5})
+DPO = Weights(primary="empathy", values={"empathy": 1.0, "safety": 0.0})
+
+
+@pytest.fixture(autouse=True)
+def full_precision(monkeypatch):
+    """Compare numbers in fp32: bfloat16 would blur them."""
+    from training import policy
+
+    load = policy.load_policy
+    monkeypatch.setattr(policy, "load_policy", lambda source, **options: load(source, dtype=torch.float32))
+
+
+@pytest.fixture
+def rewards(pairs):
+    """Safety likes what empathy rejects, by 0.6 a pair and more."""
+    return {
+        (pair.prompt_id, response_id, "safety"): reward + index / 10
+        for index, pair in enumerate(pairs)
+        for response_id, reward in ((pair.chosen_id, -0.3), (pair.rejected_id, 0.3 + index / 20))
+    }
+
+
+@pytest.fixture
+def make_task(tiny_policy, pairs, rewards):
+    def make(weights=EVEN, **changes):
+        made = shifts(pairs, weights, rewards, beta=RECIPE.beta)
+        return PolicyTask(
+            source=str(tiny_policy),
+            recipe=replace(RECIPE, **changes),
+            weights=weights,
+            pairs=pairs[:20],
+            shifts=made[:20],
+            held_out=pairs[20:],
+            held_out_shifts=made[20:],
+        )
+
+    return make
+
+
+@pytest.fixture
+def cache(tmp_path):
+    return ReferenceCache(tmp_path / "cache" / "logps.sqlite3")
+
+
+def first_batch(trainer):
+    return trainer.data_collator([trainer.train_dataset[index] for index in range(4)])
+
+
+def test_the_trainers_loss_is_the_modpo_loss_of_the_same_batch(make_task, cache, tmp_path):
+    task = make_task()
+    trainer, _ = build_trainer(task, tmp_path, cache)
+    with torch.no_grad():  # away from the reference, so that the policy's part counts too
+        for name, parameter in trainer.model.named_parameters():
+            if "lora_B" in name:
+                parameter.normal_(std=0.1, generator=torch.Generator().manual_seed(3))
+    trainer.model.eval()
+    batch = first_batch(trainer)
+    policy = response_logps(trainer.model, batch)
+    with trainer.model.disable_adapter():
+        reference = response_logps(trainer.model, batch)
+    assert not torch.allclose(policy[0], reference[0])
+    margin = torch.tensor([shift.margin(RECIPE.beta) for shift in task.shifts[:4]])
+    expected = modpo_loss(*policy, *reference, margin, beta=RECIPE.beta, primary_weight=0.5).mean()
+    assert trainer.compute_loss(trainer.model, batch).item() == pytest.approx(expected.item(), abs=1e-5)
+
+
+def test_the_margin_changes_what_is_learned(make_task, cache, tmp_path):
+    losses = []
+    for index, factor in enumerate((1, 0)):
+        task = make_task()
+        task = replace(task, shifts=[Shift(factor * s.chosen, factor * s.rejected) for s in task.shifts])
+        folder = tmp_path / str(index)
+        folder.mkdir()
+        losses.append(dict(train_policy(task, folder, cache)["loss_curve"]))
+    # Safety prefers the rejected responses here, so m is negative and the first loss below ln 2.
+    assert losses[0][1] < losses[1][1] == pytest.approx(math.log(2), abs=1e-4)
+    assert losses[0][5] != pytest.approx(losses[1][5], abs=1e-3)
+
+
+def test_all_weight_on_one_criterion_trains_as_trls_own_dpo(make_task, cache, tmp_path):
+    from datasets import Dataset, load_from_disk
+    from peft import LoraConfig
+    from transformers import AutoModelForCausalLM, set_seed
+    from trl import DPOTrainer
+
+    from training.language_models import load_tokenizer
+    from training.progress import report_steps
+
+    task = make_task(DPO)
+    ours, _ = build_trainer(task, tmp_path, cache)
+    rows = [
+        {
+            "prompt": [{"role": "user", "content": pair.prompt}],
+            "chosen": [{"role": "assistant", "content": pair.chosen}],
+            "rejected": [{"role": "assistant", "content": pair.rejected}],
+            "length": row["length"],
+        }
+        for pair, row in zip(task.pairs, ours.train_dataset, strict=True)
+    ]
+    Dataset.from_list(rows).save_to_disk(tmp_path / "stock")
+    arguments = replace(ours.args, precompute_ref_log_probs=True, eval_strategy="no", output_dir=str(tmp_path / "o"))
+    stock = DPOTrainer(
+        model=AutoModelForCausalLM.from_pretrained(task.source, dtype=torch.float32),
+        args=arguments,
+        train_dataset=load_from_disk(tmp_path / "stock"),
+        processing_class=load_tokenizer(task.source),
+        peft_config=LoraConfig(task_type="CAUSAL_LM", r=2, lora_alpha=4, target_modules="all-linear"),
+    )
+    report_steps(stock, "stock")
+    set_seed(RECIPE.seed)
+    stock.train()
+    folder = tmp_path / "ours"
+    folder.mkdir()
+    curve = train_policy(task, folder, cache)["loss_curve"]
+    assert [loss for _, loss in curve] == pytest.approx(
+        [entry["loss"] for entry in stock.state.log_history if "loss" in entry], abs=2e-5
+    )
+    assert curve[-1][1] < curve[0][1]
+
+
+def test_reference_log_probabilities_are_computed_once_and_stay_pure(make_task, cache, tmp_path):
+    first, counts = build_trainer(make_task(), tmp_path / "1", cache)
+    assert counts["reference_logps_computed"] == 48
+    again, counts = build_trainer(make_task(DPO, rank=4, seed=5), tmp_path / "2", cache)
+    assert counts["reference_logps_computed"] == 0
+    for shifted, pure in zip(first.train_dataset, again.train_dataset, strict=True):
+        assert shifted["ref_chosen_logps"] - shifted["chosen_shift"] == pytest.approx(pure["ref_chosen_logps"])
+        assert shifted["chosen_shift"] != 0
+
+
+def test_shifts_are_the_weighted_rewards_over_beta(pairs, rewards):
+    shift = shifts(pairs, EVEN, rewards, beta=0.1)[2]
+    assert shift.chosen == pytest.approx(0.5 * -0.1 / 0.1)
+    assert shift.margin(0.1) == pytest.approx(0.5 * (-0.3 - 0.4))
+
+
+def test_a_criterion_without_weight_needs_no_reward(pairs):
+    assert shifts(pairs, DPO, {}, beta=0.1) == [Shift()] * len(pairs)
+
+
+def test_missing_rewards_and_rewards_without_a_margin_are_refused(pairs, rewards):
+    with pytest.raises(InputError, match="response q0-good-0 of prompt q0 has no safety reward"):
+        shifts(pairs, EVEN, {}, beta=0.1)
+    with pytest.raises(InputError, match="no pair has a margin"):
+        shifts(pairs, EVEN, dict.fromkeys(rewards, 1.0), beta=0.1)
+    with pytest.raises(InputError, match="is nan"):
+        shifts(pairs, EVEN, dict.fromkeys(rewards, math.nan), beta=0.1)
+
+
+@pytest.mark.parametrize(
+    ("items", "message"),
+    [
+        (["empathy=0.5", "safety=0.6"], "sum to 1.1"),
+        (["empathy=0.5"], "sum to 0.5"),
+        (["empathy=-0.5", "safety=1.5"], "0 or greater"),
+        (["empathy=nan", "safety=1"], "0 or greater"),
+        (["empathy=0", "safety=1"], "--primary empathy"),
+        (["safety=1"], "--primary empathy"),
+        (["empathy=half"], "criterion=number"),
+        (["empathy"], "criterion=number"),
+        (["empathy=0.5", "empathy=0.5"], "already"),
+    ],
+)
+def test_wrong_weights_are_refused(items, message):
+    with pytest.raises(InputError, match=message):
+        parse_weights("empathy", items)
+
+
+def reward_rows(rewards):
+    return [
+        {"prompt_id": key[0], "response_id": key[1], "criterion": key[2], "reward": reward}
+        for key, reward in rewards.items()
+    ]
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ('{"prompt_id": "q", "response_id": "r", "criterion": "safety", "reward": NaN}', "line 2: the reward is nan"),
+        ('{"prompt_id": "q", "response_id": "r", "criterion": "safety"}', "line 2: it needs"),
+        ("[]", "line 2: it needs"),
+        ("no json", "line 2: it needs"),
+        ('{"prompt_id": "q", "response_id": "a", "criterion": "safety", "reward": 2}', "another safety reward"),
+    ],
+)
+def test_a_wrong_reward_file_names_its_line(tmp_path, line, message):
+    good = '{"prompt_id": "q", "response_id": "a", "criterion": "safety", "reward": 1}'
+    file = tmp_path / "margins.jsonl"
+    file.write_text(f"{good}\n{line}\n")
+    with pytest.raises(InputError, match=message):
+        read_rewards(file)
+
+
+@pytest.fixture
+def modpo(tiny_policy, pairs_file, tmp_path, rewards, settings):
+    settings.VAR_DIR = tmp_path / "var"
+
+    def call(**changes):
+        options = {
+            "primary": "empathy",
+            "weight": ["empathy=0.5", "safety=0.5"],
+            "pairs": pairs_file,
+            "margins": write_lines(tmp_path / "margins.jsonl", reward_rows(rewards)),
+            "model": str(tiny_policy),
+            "output": tmp_path / "out",
+            "epochs": 1.0,
+            "max_length": 64,
+            "rank": 2,
+            **changes,
+        }
+        call_command("train_modpo", *command_line(options))
+
+    return call
+
+
+@pytest.mark.django_db
+def test_the_command_prints_the_run_and_records_it(modpo, tmp_path, capsys):
+    modpo(json=True, name="mine")
+    printed = json.loads(capsys.readouterr().out)
+    run = Run.objects.get(name="mine", status=RunStatus.DONE)
+    record = json.loads((tmp_path / "out" / "run.json").read_text())
+    assert printed["path"] == str(run.folder) == str(tmp_path / "out")
+    assert record["config"]["weights"] == {"empathy": 0.5, "safety": 0.5}
+    assert record["metrics"] == run.metrics == printed["metrics"]
+    assert run.metrics["mean_margin"] < 0
+    assert run.metrics["held_out_preference"]["n"] == 2
+    assert not list((tmp_path / "out").glob("*tmp*"))
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"weight": ["empathy=0.5", "kindness=0.5"]}, "criterion kindness"),
+        ({"weight": ["empathy=0.7", "safety=0.5"]}, "sum to 1.2"),
+        ({"margins": None}, "--margins"),
+        ({"beta": 0.0}, "--beta 0.0"),
+        ({"recipe": "paper"}, "needs a GPU|hub"),
+        ({"model": "./nothing-here"}, "no such folder"),
+    ],
+)
+def test_a_wrong_option_is_one_line_and_leaves_nothing(modpo, tmp_path, changes, message):
+    with pytest.raises(CommandError, match=message) as caught:
+        modpo(**changes)
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "out").exists()
+    assert not list(tmp_path.glob(".out*"))
+    assert not Run.objects.filter(status=RunStatus.DONE).exists()
+
+
+@pytest.mark.django_db
+def test_an_output_that_exists_is_never_overwritten(modpo, tmp_path):
+    kept = tmp_path / "out" / "kept"
+    kept.parent.mkdir()
+    kept.write_text("mine")
+    with pytest.raises(CommandError, match="exists"):
+        modpo()
+    assert kept.read_text() == "mine"
+    assert not Run.objects.exists()
+
+
+@pytest.mark.django_db
+def test_a_file_that_is_missing_is_named(modpo, tmp_path):
+    with pytest.raises(CommandError, match=r"nowhere.jsonl"):
+        modpo(margins=tmp_path / "nowhere.jsonl")
+    with pytest.raises(CommandError, match=r"gone.jsonl"):
+        modpo(pairs=tmp_path / "gone.jsonl")

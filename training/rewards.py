@@ -1,0 +1,101 @@
+"""Rewards of a study's responses: scored once by a reward-model run, read as margins."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+from annotation.errors import InputError, StudyError
+from annotation.models import Response, Study
+from training.models import Reward, Run, RunKind, RunStatus
+from training.modpo import RewardKey, Weights
+from training.pairs import PreferencePair
+from training.runs import finished_run, read_record
+from training.scoring import normalise, raw_scores
+
+CHUNK = 512
+
+Track = Callable[[Iterable[Any]], Iterable[Any]]
+
+
+def score_responses(run: Run, responses: Iterable[Response], *, track: Track = iter) -> int:
+    """Store the run's reward of each response that has none yet; returns how many were new.
+
+    Chunks are stored as they are done, so that a scoring that was stopped goes on where it was.
+    """
+    known = set(Reward.objects.filter(run=run).values_list("response_id", flat=True))
+    missing = sorted((response for response in responses if response.pk not in known), key=lambda r: len(r.text))
+    record = read_record(run.folder)
+    for start in track(range(0, len(missing), CHUNK)):
+        chunk = missing[start : start + CHUNK]
+        texts = [(response.prompt.text, response.text) for response in chunk]
+        scores = raw_scores(run.folder, texts, max_length=record["config"]["max_length"])
+        Reward.objects.bulk_create(
+            (
+                Reward(run=run, response=response, raw=raw, value=normalise(raw, record["metrics"]))
+                for response, raw in zip(chunk, scores, strict=True)
+            ),
+            ignore_conflicts=True,
+        )
+    return len(missing)
+
+
+def reward_runs(study: Study, weights: Weights, given: Mapping[str, str]) -> dict[str, Run]:
+    """A finished reward model for each criterion of the margin: the one given, else the study's latest.
+
+    Raises:
+        InputError: a run is given for a criterion that is not in the margin, or is no finished reward model of it.
+        StudyError: a criterion has none.
+    """
+    if extra := set(given) - set(weights.others):
+        raise InputError(f"--reward-run {extra.pop()}=...: that criterion is not part of the margin")
+    return {key: _given_run(key, given[key]) if key in given else _latest_run(study, key) for key in weights.others}
+
+
+def _given_run(key: str, name: str) -> Run:
+    run = finished_run(name, RunKind.REWARD_MODEL)
+    if run.config.get("criterion") != key:
+        raise InputError(f"--reward-run {key}={name}: that reward model learned {run.config.get('criterion')}")
+    if run.is_tainted:
+        raise StudyError(f"run {name} learned from someone who has withdrawn since: train {key} anew")
+    return run
+
+
+def _latest_run(study: Study, key: str) -> Run:
+    done = Run.objects.filter(
+        kind=RunKind.REWARD_MODEL, status=RunStatus.DONE, criterion=study.criterion(key), config__split="train"
+    )
+    run = next((run for run in done if not run.is_tainted and run.folder.is_dir()), None)
+    if run is None:
+        raise StudyError(
+            f"study {study.slug} has no reward model of {key}: "
+            f"run manage.py train_reward_model --study {study.slug} --criterion {key}"
+        )
+    return run
+
+
+def rewards_of_pairs(study: Study, pairs: Sequence[PreferencePair], runs: Mapping[str, Run]) -> dict[RewardKey, float]:
+    """Each paired response's normalised reward on each criterion; those not yet scored are scored and stored."""
+    wanted = {(pair.prompt_id, key) for pair in pairs for key in (pair.chosen_id, pair.rejected_id)}
+    responses = [
+        response
+        for response in Response.objects.filter(
+            prompt__study=study, prompt__key__in={prompt_id for prompt_id, _ in wanted}
+        ).select_related("prompt")
+        if (response.prompt.key, response.key) in wanted
+    ]
+    rewards: dict[RewardKey, float] = {}
+    for criterion, run in runs.items():
+        score_responses(run, responses)
+        for reward in Reward.objects.filter(run=run, response__in=responses).select_related("response__prompt"):
+            rewards[reward.response.prompt.key, reward.response.key, criterion] = reward.value
+    return rewards
+
+
+def parse_reward_runs(items: Sequence[str]) -> dict[str, str]:
+    """{criterion: run name} from `criterion=run` items."""
+    runs: dict[str, str] = {}
+    for item in items:
+        key, _, name = item.partition("=")
+        if not (key and name) or key in runs:
+            raise InputError(f"--reward-run {item}: write it once a criterion, as criterion=run")
+        runs[key] = name
+    return runs

@@ -1,0 +1,244 @@
+"""Runs: a folder written under a temporary name and renamed when done, and the database row that tells of it."""
+
+import dataclasses
+import hashlib
+import importlib.metadata
+import json
+import os
+import platform
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+from django.db import transaction
+from django.utils import timezone
+
+from annotation.errors import InputError, StudyError
+from annotation.models import Criterion, System
+from training.models import PreferenceDataset, Run, RunStatus
+
+LIBRARIES = ("torch", "transformers", "trl", "peft", "datasets", "accelerate")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunPlan:
+    """What is known of a run before it begins."""
+
+    kind: str
+    config: dict[str, Any]
+    name: str = ""
+    stem: str = ""
+    output: Path | None = None
+    criterion: Criterion | None = None
+    datasets: Sequence[PreferenceDataset] = ()
+    files: Sequence[Path] = ()
+    parents: Sequence[Run] = ()
+    system: System | None = None
+
+    @property
+    def is_simulated(self) -> bool:
+        """Whether anything of it goes back to simulated raters."""
+        return any(
+            [
+                *(dataset.is_simulated for dataset in self.datasets),
+                *(parent.is_simulated or parent.environment.get("simulated", False) for parent in self.parents),
+                *(_manifest(file).get("simulated", False) for file in self.files),
+            ]
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunInProgress:
+    """`folder` takes the artefacts; whatever is put into `metrics` ends in run.json and in the database."""
+
+    row: Run
+    folder: Path
+    metrics: dict[str, Any] = field(default_factory=dict)
+
+
+@contextmanager
+def recorded_run(plan: RunPlan) -> Iterator[RunInProgress]:
+    """Record what happens inside as a run. If it fails, the row says why and no file is left.
+
+    Raises:
+        InputError: the name or the output folder is taken.
+        StudyError: what happened inside failed.
+    """
+    name = plan.name or f"{plan.stem or plan.kind}-{timezone.now():%Y%m%d-%H%M%S}"
+    final = (plan.output or Path(settings.VAR_DIR) / "runs" / name).resolve()
+    _clear_dead(name)
+    _require_free(name, final)
+    staging = final.with_name(f".{final.name}.partial-{os.getpid()}")
+    staging.mkdir(parents=True)
+    started = time.monotonic()
+    run = RunInProgress(row=_start(plan, name, final), folder=staging)
+    try:
+        yield run
+        run.metrics["seconds"] = round(time.monotonic() - started, 1)
+        _write_record(run, plan)
+        staging.rename(final)
+    except BaseException as error:
+        shutil.rmtree(staging, ignore_errors=True)
+        _fail(run.row, error)
+        if isinstance(error, StudyError) or not isinstance(error, Exception):
+            raise
+        raise StudyError(f"run {name} failed: {one_line(error)} (--traceback shows where)") from error
+    run.row.metrics = run.metrics
+    run.row.status, run.row.finished_at = RunStatus.DONE, timezone.now()
+    run.row.save(update_fields=["metrics", "status", "finished_at"])
+
+
+def _clear_dead(name: str) -> None:
+    """Let go of the name if the process that held it was killed on this machine."""
+    row = Run.objects.filter(name=name, status=RunStatus.RUNNING).first()
+    process = row.environment.get("process", {}) if row else {}
+    if row and process.get("host") == socket.gethostname() and not _is_alive(process["pid"]):
+        shutil.rmtree(row.folder.with_name(f".{row.folder.name}.partial-{process['pid']}"), ignore_errors=True)
+        _fail(row, StudyError("killed"))
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _require_free(name: str, folder: Path) -> None:
+    if Run.objects.filter(name=name).exists():
+        raise InputError(f"run {name} exists: runs are never overwritten, choose another --name")
+    if folder.exists():
+        raise InputError(f"{folder} exists: runs are never overwritten, choose another --output or remove it")
+
+
+def _start(plan: RunPlan, name: str, folder: Path) -> Run:
+    var = Path(settings.VAR_DIR)
+    with transaction.atomic():
+        if plan.system and plan.system._state.adding:
+            plan.system.save()
+        row = Run.objects.create(
+            name=name,
+            kind=plan.kind,
+            config=plan.config,
+            environment=_environment(plan),
+            path=str(folder.relative_to(var) if folder.is_relative_to(var) else folder),
+            criterion=plan.criterion,
+            system=plan.system,
+        )
+        row.datasets.set(plan.datasets)
+        row.parents.set(plan.parents)
+    return row
+
+
+def _fail(row: Run, error: BaseException) -> None:
+    """Keep the failure, and free the name for the next try."""
+    row.name, row.status = f"{row.name[:100]}-failed-{row.pk}", RunStatus.FAILED
+    row.error = "interrupted" if isinstance(error, KeyboardInterrupt) else one_line(error)
+    row.finished_at = timezone.now()
+    row.save(update_fields=["name", "status", "error", "finished_at"])
+
+
+def one_line(error: BaseException) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__
+
+
+def _write_record(run: RunInProgress, plan: RunPlan) -> None:
+    """run.json: all that is needed to tell, and to repeat, how the folder came about."""
+    record = {
+        "name": run.row.name,
+        "kind": run.row.kind,
+        "criterion": plan.config.get("criterion"),
+        "config": run.row.config,
+        "environment": run.row.environment,
+        "simulated": run.row.environment["simulated"],
+        "datasets": [{"criterion": d.criterion.key, "sha256": d.content_hash, "path": d.path} for d in plan.datasets],
+        "files": [{"path": str(file), "sha256": file_hash(file)} for file in plan.files],
+        "parents": [parent.name for parent in plan.parents],
+        "metrics": run.metrics,
+        "started_at": run.row.started_at.isoformat(),
+        "finished_at": timezone.now().isoformat(),
+    }
+    (run.folder / "run.json").write_text(json.dumps(record, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def read_record(folder: Path) -> dict[str, Any]:
+    """The run.json of a finished run.
+
+    Raises:
+        InputError: there is none.
+    """
+    file = folder / "run.json"
+    if not file.is_file():
+        raise InputError(f"{folder} holds no run.json: it is not the folder of a finished run")
+    record: dict[str, Any] = json.loads(file.read_text())
+    return record
+
+
+def finished_run(name: str, *kinds: str) -> Run:
+    """The finished run of that name and of one of these kinds.
+
+    Raises:
+        InputError: there is none, or its folder is gone.
+    """
+    run = Run.objects.filter(name=name, kind__in=kinds).first()
+    if run is None:
+        known = ", ".join(Run.objects.filter(kind__in=kinds, status=RunStatus.DONE).values_list("name", flat=True))
+        raise InputError(
+            f"run {name}: there is no such run of kind {' or '.join(kinds)} (there are: {known or 'none'})"
+        )
+    if run.status != RunStatus.DONE:
+        raise InputError(f"run {name} is {run.status}: only a finished run can be used")
+    if not run.folder.is_dir():
+        raise InputError(f"run {name}: its folder {run.folder} is gone")
+    return run
+
+
+def file_hash(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def plain(config: Any) -> dict[str, Any]:
+    """A config dataclass as JSON values, paths as text."""
+    values = dataclasses.asdict(config)
+    return {key: str(value) if isinstance(value, Path) else value for key, value in values.items()}
+
+
+def _manifest(file: Path) -> dict[str, Any]:
+    manifest = file.parent / "manifest.json"
+    if not manifest.is_file():
+        return {}
+    content = json.loads(manifest.read_text())
+    return content if isinstance(content, dict) else {}
+
+
+def _environment(plan: RunPlan) -> dict[str, Any]:
+    return {
+        "git_commit": _git_commit(),
+        "seed": plan.config.get("seed"),
+        "simulated": plan.is_simulated,
+        "python": platform.python_version(),
+        "machine": platform.machine(),
+        "process": {"host": socket.gethostname(), "pid": os.getpid()},
+        "libraries": {name: importlib.metadata.version(name) for name in LIBRARIES},
+    }
+
+
+def _git_commit() -> str | None:
+    command = ["git", "-C", str(settings.BASE_DIR), "rev-parse", "HEAD"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None

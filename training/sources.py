@@ -1,0 +1,95 @@
+"""Where a training run gets its preference pairs: exported from a study's rankings, or read from a file."""
+
+import argparse
+import random
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from django.conf import settings
+from django.utils import timezone
+
+from annotation.errors import InputError, StudyError
+from annotation.models import Criterion, Split, Study
+from training.datasets import export_preferences
+from training.models import PreferenceDataset
+from training.pairs import PreferencePair, read_pairs
+
+
+@dataclass(frozen=True, kw_only=True)
+class PairSource:
+    """Pairs, and what a run records of where they came from: data sets of a study, or files."""
+
+    pairs: list[PreferencePair]
+    criterion: Criterion | None = None
+    datasets: tuple[PreferenceDataset, ...] = ()
+    files: tuple[Path, ...] = ()
+
+
+def add_source_arguments(parser: argparse.ArgumentParser) -> None:
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("--study", help="slug of the study whose rankings make the pairs")
+    source.add_argument("--pairs", type=Path, metavar="FILE", help="TRL JSONL or the authors' {criterion}_pairs.json")
+
+
+def add_run_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--output", type=Path, metavar="DIR", help="folder of the artefacts (default: runs/NAME)")
+    parser.add_argument("--name", default="", help="name of the run (default: made of what it is and the time)")
+    parser.add_argument("--json", action="store_true", help="print the result as JSON")
+
+
+def pairs_of_study(study: Study, key: str, *, split: str, pairs: str) -> PairSource:
+    """Pairs of the study's rankings on a criterion, exported as a data set that the run can name.
+
+    Raises:
+        StudyError: the study has no such criterion, no rankings on it in the split, or no pair comes of them.
+    """
+    criterion = study.criterion(key)
+    name = f"{study.slug}-{key}-{split}-{pairs}-{timezone.now():%Y%m%d-%H%M%S-%f}"
+    output = Path(settings.VAR_DIR).resolve() / "datasets" / name
+    dataset = export_preferences(study, criterion, output=output, split=split, pairs=pairs)
+    if dataset.folder != output:
+        # The same data were exported before: one copy is enough.
+        shutil.rmtree(output)
+    result = read_pairs(dataset.folder / "pairs.jsonl")
+    if not result:
+        raise StudyError(f"the rankings on {key} among the {split} prompts of {study.slug} make no pair")
+    return PairSource(pairs=result, criterion=criterion, datasets=(dataset,))
+
+
+def pairs_of_file(path: Path) -> PairSource:
+    """Pairs of a file.
+
+    Raises:
+        InputError: the file is wrong or holds no pair.
+    """
+    pairs = read_pairs(path)
+    if not pairs:
+        raise InputError(f"{path}: there are no pairs in it")
+    return PairSource(pairs=pairs, files=(path,))
+
+
+def hold_out(
+    pairs: Sequence[PreferencePair], *, share: float, seed: int
+) -> tuple[list[PreferencePair], list[PreferencePair]]:
+    """Pairs to train on and pairs of a share of the prompts, at least one, to test on. No prompt is in both.
+
+    Raises:
+        InputError: all pairs are of one prompt.
+    """
+    prompts = sorted({pair.prompt_id for pair in pairs})
+    if len(prompts) < 2:
+        raise InputError(f"the pairs are of {len(prompts)} prompt: two are needed at least, to train on and to test on")
+    random.Random(seed).shuffle(prompts)  # noqa: S311 - a reproducible split, no secret
+    held_out = set(prompts[: max(1, round(share * len(prompts)))])
+    return (
+        [pair for pair in pairs if pair.prompt_id not in held_out],
+        [pair for pair in pairs if pair.prompt_id in held_out],
+    )
+
+
+def split_argument(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--split", choices=[Split.TRAIN, Split.SCORER], default=Split.TRAIN, help="prompts to learn from"
+    )
