@@ -2,6 +2,8 @@
 
 import argparse
 import json
+import os
+import sys
 from collections.abc import Iterable, Iterator
 from typing import Any, TypeVar
 
@@ -30,6 +32,9 @@ class StudyCommand(BaseCommand):
             return super().execute(*args, **options)
         except StudyError as error:
             raise CommandError(str(error)) from error
+        except BrokenPipeError:
+            # Whoever read our output has had enough (`| head`); nothing may be written to it at exit either.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
     def study(self, slug: str) -> Study:
         """The study of that slug.
