@@ -12,7 +12,7 @@ from evaluation.judging import judged_criteria, verdicts_by
 from evaluation.labels import labels_of
 from evaluation.models import Judge
 from evaluation.statistics import Statistic
-from evaluation.voting import label
+from evaluation.voting import label, learned_from_simulation
 from evaluation.win_rates import PairOutcome, pair_outcomes, win_rates
 
 
@@ -32,6 +32,7 @@ class HeadToHead:
         return {
             "judge": self.judge.rater.name,
             "toy_judge": self.judge.is_toy,
+            "learned_from_simulation": learned_from_simulation(self.judge),
             "systems": list(self.systems),
             "criteria": [criterion.key for criterion in self.criteria],
             "win_rates": {

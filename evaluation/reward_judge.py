@@ -15,7 +15,8 @@ from typing import Any
 from annotation.errors import InputError, StudyError
 from annotation.models import Assignment, Choice, Comparison, Criterion, Study, System
 from evaluation.judging import Vote
-from training.models import PreferenceDataset, Run, RunKind, RunStatus
+from training.models import PreferenceDataset, Run, RunKind
+from training.runs import finished_run
 
 # In standard deviations of the reward over its training responses.
 TIE_THRESHOLD = 0.1
@@ -44,10 +45,7 @@ def parse_runs(study: Study, pairs: Iterable[str]) -> dict[Criterion, Run]:
 
 
 def _reward_run(criterion: Criterion, name: str) -> Run:
-    run = Run.objects.filter(name=name, kind=RunKind.REWARD_MODEL, status=RunStatus.DONE).first()
-    if run is None:
-        finished = Run.objects.filter(kind=RunKind.REWARD_MODEL, status=RunStatus.DONE).values_list("name", flat=True)
-        raise InputError(f"--run {name}: there is no finished reward model of that name ({', '.join(finished) or '-'})")
+    run = finished_run(name, RunKind.REWARD_MODEL)
     if run.criterion and run.criterion.key != criterion.key:
         raise InputError(f"--run {criterion.key}={name}: that reward model learned {run.criterion.key}")
     return run
@@ -65,45 +63,31 @@ def judge_config(runs: Mapping[Criterion, Run], *, seed: int, tie_threshold: flo
 
 def require_stranger(runs: Iterable[Run], comparisons: Sequence[Comparison]) -> None:
     """Raise StudyError if one of the runs would mark its own homework (see above)."""
-    systems = set(
-        System.objects.filter(
-            pk__in={pk for c in comparisons for pk in (c.response_a.system_id, c.response_b.system_id)}
-        )
-    )
+    systems = {r.system_id: r.system for c in comparisons for r in (c.response_a, c.response_b)}
     splits = {comparison.response_a.prompt.split for comparison in comparisons}
-    origins = {system: lineage(Run.objects.filter(system=system)) for system in systems}
+    origins = {system: origin(system) for system in systems.values()}
     for run in runs:
-        for system, origin in origins.items():
-            _require_stranger_to(run, system, origin)
-        taught = {dataset.filters.get("split") for dataset in _datasets(lineage([run]))}
-        if shared := sorted(taught & splits):
+        learned_from = datasets_of(run.lineage())
+        for system, made_by in origins.items():
+            _require_stranger_to(system, made_by, run, learned_from)
+        if shared := sorted(splits & {dataset.filters.get("split") for dataset in learned_from}):
             raise StudyError(f"reward model {run} learned from {shared[0]} prompts and cannot judge systems on them")
 
 
-def _require_stranger_to(run: Run, system: System, origin: set[int]) -> None:
-    if run.pk in origin:
-        raise StudyError(
-            f"reward model {run} took part in training {system} and cannot judge it: "
-            "give one trained on scorer prompts, or leave the system out with --systems"
-        )
-    if _datasets(lineage([run])) & _datasets(origin):
-        raise StudyError(
-            f"reward model {run} learned from the same data set as {system} and cannot judge it: "
-            "give one trained on scorer prompts, or leave the system out with --systems"
-        )
+def _require_stranger_to(system: System, made_by: set[Run], run: Run, learned_from: set[PreferenceDataset]) -> None:
+    advice = "give one trained on scorer prompts, or leave the system out with --systems"
+    if run in made_by:
+        raise StudyError(f"reward model {run} took part in training {system} and cannot judge it: {advice}")
+    if learned_from & datasets_of(made_by):
+        raise StudyError(f"reward model {run} learned from the same data set as {system} and cannot judge it: {advice}")
 
 
-def lineage(runs: Iterable[Run]) -> set[int]:
-    """Ids of the runs and of all runs they came from, at any distance."""
-    found: set[int] = set()
-    generation = {run.pk for run in runs}
-    while generation:
-        found |= generation
-        generation = set(Run.objects.filter(children__in=generation).values_list("pk", flat=True)) - found
-    return found
+def origin(system: System) -> set[Run]:
+    """The runs that wrote for the system and all that those came from."""
+    return {ancestor for run in Run.objects.filter(system=system) for ancestor in run.lineage()}
 
 
-def _datasets(runs: Iterable[int]) -> set[PreferenceDataset]:
+def datasets_of(runs: Iterable[Run]) -> set[PreferenceDataset]:
     return set(PreferenceDataset.objects.filter(runs__in=list(runs)))
 
 

@@ -39,8 +39,14 @@ class VotingSummary:
 
 
 def label(judge: Judge) -> str:
-    """The judge's name, never without the word toy where its opinions are worth nothing."""
-    return f"{judge} (toy judge)" if judge.is_toy else str(judge)
+    """The judge's name, never without the words that its opinions are worth nothing or come from simulated raters."""
+    if judge.is_toy:
+        return f"{judge} (toy judge)"
+    return f"{judge} (learned from simulated raters)" if learned_from_simulation(judge) else str(judge)
+
+
+def learned_from_simulation(judge: Judge) -> bool:
+    return any(run.is_simulated for run in judge.runs.all())
 
 
 def cast_votes(judge: Judge, assignments: Sequence[Assignment], *, concurrency: int = 8) -> Iterator[Vote | Failure]:
@@ -50,6 +56,8 @@ def cast_votes(judge: Judge, assignments: Sequence[Assignment], *, concurrency: 
         StudyError: the endpoint fails, the criteria were reworded since the judge's first vote, the study is locked,
             or a reward model would mark its own homework.
     """
+    if not assignments:
+        return
     if judge.kind == JudgeKind.LLM:
         yield from _ask(judge, assignments, concurrency)
     else:

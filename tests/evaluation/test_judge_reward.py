@@ -1,5 +1,6 @@
 import io
 import json
+import string
 
 import pytest
 from django.core.management import CommandError, call_command
@@ -8,15 +9,17 @@ from annotation.errors import InputError, StudyError
 from annotation.models import Choice, Rater, Split, Verdict
 from evaluation.judging import JudgeSpec, ensure_judge, plan, store, swap_consistency
 from evaluation.models import Judge, JudgeKind, JudgeReply
-from evaluation.reward_judge import judge_config, lineage, parse_runs, require_stranger, verdict, votes
-from tests.factories import counter, make_comparison, make_prompt, make_study, make_system
+from evaluation.reward_judge import judge_config, origin, parse_runs, require_stranger, verdict, votes
+from tests.factories import counter, make_comparison, make_participant, make_prompt, make_study, make_system
 from training.models import PreferenceDataset, Run, RunKind, RunStatus
 
 pytestmark = pytest.mark.django_db
 
 
 def make_run(kind=RunKind.REWARD_MODEL, *, parents=(), datasets=(), **fields):
-    run = Run.objects.create(**{"name": f"run-{next(counter)}", "kind": kind, "status": RunStatus.DONE, **fields})
+    run = Run.objects.create(
+        **{"name": f"run-{next(counter)}", "path": ".", "kind": kind, "status": RunStatus.DONE, **fields}
+    )
     run.parents.set(parents)
     run.datasets.set(datasets)
     return run
@@ -101,10 +104,9 @@ def test_a_verdict_needs_more_than_the_tie_threshold(left, right, expected):
     assert verdict(left, right, tie_threshold=0.1 + 1e-12) == Choice(expected)
 
 
-def test_lineage_reaches_every_ancestor(training):
-    reward, policy, generation = training
-    assert lineage([generation]) == {reward.pk, policy.pk, generation.pk}
-    assert lineage([reward]) == {reward.pk}
+def test_a_systems_origin_reaches_every_ancestor(study, training):
+    assert origin(study.systems.get(name="Aligned")) == set(training)
+    assert origin(study.systems.get(name="Base")) == set()
 
 
 def test_a_reward_model_that_trained_a_system_does_not_judge_it(comparisons, training):
@@ -143,10 +145,10 @@ def test_the_command_refuses_homework_and_leaves_nothing_behind(study, compariso
     ("pairs", "message"),
     [
         (["empathy"], "write it as criterion=run"),
-        (["empathy=nowhere"], "no finished reward model of that name"),
+        (["empathy=nowhere"], "no such run of kind reward_model"),
         (["empathy=good", "empathy=good"], "name each criterion once"),
-        (["empathy=failed"], "no finished reward model"),
-        (["empathy=policy"], "no finished reward model"),
+        (["empathy=failed"], "only a finished run can be used"),
+        (["empathy=policy"], "no such run of kind reward_model"),
         (["empathy=safe"], "learned safety"),
         (["humour=good"], "no criterion 'humour'"),
     ],
@@ -171,3 +173,54 @@ def test_a_judge_does_not_change_its_runs_under_its_name(study):
     reward_judge(study, {empathy: make_run()})
     with pytest.raises(StudyError, match="another --run, runs"):
         reward_judge(study, {empathy: make_run()})
+
+
+@pytest.fixture
+def reward_folder(tmp_path):
+    """A finished reward model: a BERT of one layer with random weights that reads letters."""
+    import torch
+    from tokenizers import Regex, Tokenizer, models, pre_tokenizers
+    from tokenizers.processors import BertProcessing
+    from transformers import BertConfig, BertForSequenceClassification, PreTrainedTokenizerFast
+
+    torch.manual_seed(0)
+    vocabulary = {token: index for index, token in enumerate(["[PAD]", "[UNK]", "[CLS]", "[SEP]", *string.printable])}
+    backend = Tokenizer(models.WordLevel(vocabulary, unk_token="[UNK]"))
+    backend.pre_tokenizer = pre_tokenizers.Split(Regex("."), "isolated")
+    backend.post_processor = BertProcessing(("[SEP]", 3), ("[CLS]", 2))
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=backend, pad_token="[PAD]", unk_token="[UNK]")
+    config = BertConfig(
+        vocab_size=len(vocabulary),
+        hidden_size=16,
+        intermediate_size=16,
+        num_hidden_layers=1,
+        num_attention_heads=1,
+        max_position_embeddings=96,
+        num_labels=1,
+    )
+    BertForSequenceClassification(config).save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    record = {
+        "kind": "reward_model",
+        "config": {"max_length": 96},
+        "metrics": {"reward_mean": 0.0, "reward_sd": 1e-6},
+    }
+    (tmp_path / "run.json").write_text(json.dumps(record))
+    return tmp_path
+
+
+def test_the_command_scores_with_a_real_model_and_says_when_it_learned_from_simulated_raters(
+    study, comparisons, reward_folder
+):
+    dataset = make_dataset(study, split=Split.SCORER)
+    dataset.raters.add(make_participant(study, simulated=True).rater)
+    run = make_run(path=str(reward_folder), datasets=[dataset], criterion=study.criteria.get(key="empathy"))
+    out = io.StringIO()
+    command = ("judge", "--study", study.slug, "--name", "Scorers", "--run", f"empathy={run.name}")
+    call_command(*command, stdout=out, stderr=io.StringIO())
+    assert "Scorers (learned from simulated raters): 6 new votes, 0 kept, 0 failed" in out.getvalue()
+    assert "same winner in both orders 1.00" in out.getvalue()
+    assert set(Verdict.objects.values_list("choice", flat=True)) == {"left", "right"}
+    call_command(*command, stdout=out, stderr=io.StringIO())
+    assert "0 new votes, 6 kept" in out.getvalue()
+    assert Verdict.objects.count() == 6

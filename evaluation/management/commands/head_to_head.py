@@ -35,7 +35,7 @@ class Command(StudyCommand):
             comparisons = chosen_comparisons(study, names, split=options["split"])
             # What is locked takes no more votes, but those it has can be counted for ever.
             assignments = [] if study.status == StudyStatus.LOCKED else plan(judge, comparisons)
-        votes = cast_votes(judge, assignments, concurrency=options["concurrency"]) if assignments else iter(())
+        votes = cast_votes(judge, assignments, concurrency=options["concurrency"])
         outcomes = list(self.progress(votes, total=len(assignments), label=str(judge)))
         result = head_to_head(judge, comparisons)
         if options["json"]:

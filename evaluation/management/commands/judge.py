@@ -12,7 +12,7 @@ from evaluation.judging import JudgeSpec, chosen_comparisons, ensure_judge, plan
 from evaluation.llm_judge import Endpoint
 from evaluation.local_server import TOY_PREFIX
 from evaluation.models import Judge, JudgeKind
-from evaluation.voting import VotingSummary, cast_votes, summarise
+from evaluation.voting import VotingSummary, cast_votes, learned_from_simulation, summarise
 
 
 class Command(StudyCommand):
@@ -56,7 +56,8 @@ class Command(StudyCommand):
             self.write_json(
                 {
                     "judge": str(summary.judge),
-                    "toy": summary.judge.is_toy,
+                    "toy_judge": summary.judge.is_toy,
+                    "learned_from_simulation": learned_from_simulation(summary.judge),
                     "new": summary.new,
                     "kept": summary.kept,
                     "failed": len(summary.failures),
