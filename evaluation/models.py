@@ -2,7 +2,7 @@
 
 from django.db import models
 
-from annotation.models import Assignment, Rater
+from annotation.models import Assignment, Rater, Study
 from training.models import Run
 
 
@@ -44,3 +44,13 @@ class JudgeReply(models.Model):
 
     def __str__(self) -> str:
         return f"Reply to {self.assignment}"
+
+
+class StudyReport(Study):
+    """A study as its report in the admin; a permission of its own."""
+
+    class Meta:
+        proxy = True
+        default_permissions = ["view"]
+        ordering = ["slug"]
+        verbose_name = "report"

@@ -78,6 +78,19 @@ class RateTable:
 
 
 @dataclass(frozen=True)
+class JudgeSection:
+    """A judge beside the clinicians, and what its two looks at each comparison say.
+
+    A row holds a criterion, the agreement of clinicians with one another, and the judge's with them.
+    """
+
+    display: str
+    toy: bool
+    check: JudgeCheck
+    rows: list[tuple[str, Statistic, dict[str, Any]]]
+
+
+@dataclass(frozen=True)
 class Findings:
     """The statistics of a report. Before the lock only the agreement among clinicians is filled."""
 
@@ -85,7 +98,12 @@ class Findings:
     agreement_chart: Chart | None = None
     pairs: list[PairSection] = field(default_factory=list)
     rates: list[RateTable] = field(default_factory=list)
-    checks: dict[str, JudgeCheck] = field(default_factory=dict)
+    judges: list[JudgeSection] = field(default_factory=list)
+
+    def kappas(self) -> list[tuple[str, list[Statistic | None]]]:
+        """Cohen's kappa of each pair of clinicians in each row of `agreement`."""
+        pairs = self.agreement[-1].cohen_kappa if self.agreement else {}
+        return [(pair.replace("|", " and "), [row.cohen_kappa.get(pair) for row in self.agreement]) for pair in pairs]
 
     def charts(self) -> dict[str, Chart]:
         drawn = [section.chart for section in self.pairs]
@@ -198,16 +216,25 @@ def findings_of(study: Study, raters: dict[str, RaterRow], criteria: dict[str, s
         agreement_chart=agreement_chart(rows, raters),
         pairs=pair_sections(people, criteria, raters),
         rates=rate_tables(labels, criteria, raters),
-        checks=judge_checks(verdicts, draws=DRAWS, seed=SEED),
+        judges=[
+            JudgeSection(
+                raters[name].display,
+                raters[name].toy,
+                check,
+                [(row.name, row.among["percent_agreement"], row.judges[name]) for row in rows if name in row.judges],
+            )
+            for name, check in judge_checks(verdicts, draws=DRAWS, seed=SEED).items()
+        ],
     )
 
 
 def agreement_rows(labels: pd.DataFrame, criteria: dict[str, str]) -> list[AgreementRow]:
-    if labels.empty:
+    if not (labels["rater_kind"] == HUMAN).any():
         return []
     frame = labels[[*COLUMNS, "rater_kind"]]
     nominal = agreement(frame, bootstrap=DRAWS, seed=SEED)
-    ordinal = agreement(frame, level="ordinal", order=ORDER, bootstrap=DRAWS, seed=SEED)
+    people = frame[frame["rater_kind"] == HUMAN]
+    ordinal = agreement(people, level="ordinal", order=ORDER, bootstrap=DRAWS, seed=SEED)
     named = [(name, key) for key, name in criteria.items() if key in nominal["criteria"]]
     return [
         *(agreement_row(name, nominal["criteria"][key], ordinal["criteria"][key]) for name, key in named),
@@ -216,7 +243,8 @@ def agreement_rows(labels: pd.DataFrame, criteria: dict[str, str]) -> list[Agree
 
 
 def agreement_row(name: str, part: dict[str, Any], ordinal: dict[str, Any]) -> AgreementRow:
-    among = {key: Statistic(**part[key]) for key in AMONG if key in part}
+    # Where nobody gave a tie, agreement without ties is agreement.
+    among = {key: Statistic(**part.get(key, part["percent_agreement"])) for key in AMONG}
     among["alpha"] = Statistic(**part["krippendorff_alpha"])
     among["alpha_ordinal"] = Statistic(**ordinal["krippendorff_alpha"])
     return AgreementRow(
@@ -257,7 +285,7 @@ def agreement_chart(rows: Sequence[AgreementRow], raters: dict[str, RaterRow]) -
             (row.name, (row.among["percent_agreement"], *(judge_share(row, judge) for judge in judges))) for row in rows
         ),
         note=f"n = {pooled.items} items by criterion, {pooled.ratings} ratings by {pooled.raters} clinicians; "
-        f"lines: 95 %, bootstrap over items{simulation_note(raters)}",
+        f"lines: 95 %, bootstrap over items{simulation_note(raters)}{toy_note(raters, judges)}",
     )
     alt = "; ".join(
         f"{name}: " + ", ".join(f"{series} {value}" for series, value in zip(data.series, values, strict=True))
@@ -276,6 +304,10 @@ def judge_share(row: AgreementRow, judge: str) -> Statistic:
 def simulation_note(raters: dict[str, RaterRow]) -> str:
     simulated = [row for row in raters.values() if row.simulated and row.kind == RaterKind.CLINICIAN]
     return "\nSimulated clinicians: no person stands behind these verdicts" if simulated else ""
+
+
+def toy_note(raters: dict[str, RaterRow], judges: Sequence[str]) -> str:
+    return "\nToy judge: its opinions are worth nothing" if any(raters[judge].toy for judge in judges) else ""
 
 
 def pair_sections(people: pd.DataFrame, criteria: dict[str, str], raters: dict[str, RaterRow]) -> list[PairSection]:

@@ -33,8 +33,8 @@ class Statistic:
         """As it is printed: 0.63 [0.51, 0.74]; the reason where there is no value."""
         if self.value is None:
             return f"undefined: {self.reason}"
-        interval = "" if self.low is None or self.high is None else f" [{self.low:.2f}, {self.high:.2f}]"
-        return f"{self.value:.2f}{interval}"
+        interval = "" if self.low is None or self.high is None else f" [{self.low:z.2f}, {self.high:z.2f}]"
+        return f"{self.value:z.2f}{interval}"
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
