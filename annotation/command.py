@@ -8,10 +8,10 @@ from collections.abc import Iterable, Iterator
 from typing import Any, TypeVar
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
-from tqdm import tqdm
 
 from annotation.errors import InputError, StudyError
 from annotation.models import Study
+from annotation.progress import progress_bar
 
 T = TypeVar("T")
 
@@ -49,9 +49,8 @@ class StudyCommand(BaseCommand):
         return study
 
     def progress(self, items: Iterable[T], *, total: int | None = None, label: str = "") -> Iterator[T]:
-        """Yield the items; a bar with rate and ETA on a terminal, else a line now and then."""
-        err = getattr(self.stderr, "_out", self.stderr)
-        yield from tqdm(items, total=total, desc=label, file=err, mininterval=0.2 if err.isatty() else 10, ncols=88)
+        """Yield the items, telling on stderr how far we are."""
+        yield from progress_bar(items, total=total, label=label, file=getattr(self.stderr, "_out", None))
 
     def say(self, line: str) -> None:
         """A line of progress, on stderr and without colour."""

@@ -1,14 +1,14 @@
 """Progress of the training libraries: one bar on stderr in place of their many, and stdout left to the result."""
 
-import sys
 import warnings
 from typing import Any
 
 import datasets
 import transformers
-from tqdm import tqdm
 from transformers import ProgressCallback, Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.trainer_callback import PrinterCallback
+
+from annotation.progress import progress_bar
 
 
 def quiet_libraries() -> None:
@@ -34,8 +34,7 @@ class StepProgress(TrainerCallback):
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        interval = 0.2 if sys.stderr.isatty() else 10
-        self.bar = tqdm(total=state.max_steps, desc=self.label, file=sys.stderr, mininterval=interval, ncols=88)
+        self.bar = progress_bar(total=state.max_steps, label=self.label)
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         self.bar.update()

@@ -13,7 +13,7 @@ LONGEST_HEADING = 60
 def prose(text: str) -> SafeString:
     """HTML of text whose blocks are parted by blank lines.
 
-    A block of one short line without a full stop, colon or question mark at its end is a heading, any other a paragraph.
+    A block of one short line without a full stop, colon or question mark at its end is a heading, else a paragraph.
     """
     blocks = [block.strip() for block in text.replace("\r\n", "\n").split("\n\n")]
     return format_html_join("\n", "{}", ((_block(block),) for block in blocks if block))
