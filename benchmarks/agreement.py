@@ -1,6 +1,6 @@
 """Every statistic of a full study with 2,000 resamples, against one statistic in a plain loop over krippendorff.alpha.
 
-    OMP_NUM_THREADS=1 python benchmarks/agreement.py
+    OMP_NUM_THREADS=1 python -m benchmarks.agreement
 
 100 items, 6 raters and a judge, 7 criteria. The loop's time is taken from 100 of its resamples.
 """

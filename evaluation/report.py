@@ -5,13 +5,13 @@ changes.
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import pandas as pd
 from django.core.cache import cache
-from django.db.models import Count, Max, Q
+from django.db.models import Count, Exists, Max, OuterRef, Q
 
 from annotation.errors import StudyError
 from annotation.models import RaterKind, Study, StudyStatus
@@ -21,11 +21,12 @@ from evaluation.labels import JudgeCheck, judge_checks, labels_of, verdicts_of
 from evaluation.ratings import COLUMNS, HUMAN
 from evaluation.statistics import Statistic
 from evaluation.win_rates import PairOutcome, majorities, pair_outcomes, verdict_outcomes, win_rates
+from training.models import PreferenceDataset
 
 DRAWS, SEED = 2000, 0
 ORDER = ("B", "tie", "A")
 # Part of every cache key: raise it when what is kept changes its shape.
-VERSION = 1
+VERSION = 2
 KEPT_FOR = 60 * 60 * 24 * 7
 AMONG = ("percent_agreement", "percent_agreement_without_ties", "gwet_ac1", "fleiss_kappa")
 
@@ -39,6 +40,7 @@ class RaterRow:
     kind: str
     simulated: bool
     toy: bool
+    learned_from_simulated: bool
     assigned: int
     submitted: int
     last: str
@@ -122,6 +124,11 @@ class Report:
     def toys(self) -> list[str]:
         return [row.name for row in self.raters if row.toy]
 
+    @property
+    def learners(self) -> list[str]:
+        """Judges whose reward models learned from simulated raters."""
+        return [row.name for row in self.raters if row.learned_from_simulated]
+
 
 def report_of(study: Study) -> Report:
     """The report as it may be shown at the study's present status."""
@@ -134,27 +141,44 @@ def is_unblinded(study: Study) -> bool:
 
 
 def rater_rows(study: Study) -> list[RaterRow]:
+    simulated_data = PreferenceDataset.objects.filter(runs__judges=OuterRef("pk"), raters__simulated=True)
     rows = (
         study.raters.active()
         .filter(kind__in=[RaterKind.CLINICIAN, RaterKind.JUDGE])
         .annotate(
+            learned_from_simulated=Exists(simulated_data),
             assigned=Count("assignments"),
             submitted=Count("assignments", filter=Q(assignments__submitted_at__isnull=False)),
             last=Max("assignments__submitted_at"),
         )
         .order_by("kind", "pk")
-        .values_list("name", "kind", "simulated", "judge__is_toy", "assigned", "submitted", "last")
+        .values("name", "kind", "simulated", "judge__is_toy", "learned_from_simulated", "assigned", "submitted", "last")
     )
     return [
         RaterRow(
-            name, display_name(name, simulated, bool(toy)), kind, simulated, bool(toy), assigned, submitted, str(last)
+            name=row["name"],
+            display=display_name(row),
+            kind=row["kind"],
+            simulated=row["simulated"],
+            toy=bool(row["judge__is_toy"]),
+            learned_from_simulated=row["learned_from_simulated"],
+            assigned=row["assigned"],
+            submitted=row["submitted"],
+            last=str(row["last"]),
         )
-        for name, kind, simulated, toy, assigned, submitted, last in rows
+        for row in rows
     ]
 
 
-def display_name(name: str, simulated: bool, toy: bool) -> str:
-    return name + (" (simulated)" if simulated else "") + (" (toy judge)" if toy else "")
+def display_name(row: Mapping[str, Any]) -> str:
+    """The rater's name, never without what takes from its weight."""
+    words = {
+        "simulated": row["simulated"],
+        "toy judge": row["judge__is_toy"],
+        "learned from simulated raters": row["learned_from_simulated"],
+    }
+    said = ", ".join(word for word, holds in words.items() if holds)
+    return f"{row['name']} ({said})" if said else str(row["name"])
 
 
 def simulated_kinds(study: Study) -> list[str]:
@@ -182,12 +206,19 @@ def agreement_labels(study: Study, *, judge: str | None = None) -> tuple[pd.Data
     toys = [row.name for row in raters if row.toy and unblinded]
     notes = [f"simulated raters, no person stands behind them: {', '.join(simulated)}"] if simulated else []
     notes += [f"toy judges, their opinions are worth nothing: {', '.join(toys)}"] if toys else []
+    learners = [row.name for row in raters if row.learned_from_simulated and unblinded]
+    notes += [f"judges that learned from simulated raters: {', '.join(learners)}"] if learners else []
     notes += [] if unblinded else [f"study {study.slug} is {study.status}: judges are left out until it is locked"]
     labels = labels_of(verdicts_of(study))
     if not (labels["rater_kind"] == HUMAN).any():
         raise StudyError(f"study {study.slug} has no verdict by a clinician yet: there is no agreement to tell of")
     kept = labels if unblinded else labels[labels["rater_kind"] == HUMAN]
-    return kept, {"simulated_raters": simulated, "toy_judges": toys, "notes": notes}
+    return kept, {
+        "simulated_raters": simulated,
+        "toy_judges": toys,
+        "judges_of_simulated_raters": learners,
+        "notes": notes,
+    }
 
 
 def kept_findings(study: Study, raters: Sequence[RaterRow]) -> Findings:

@@ -16,6 +16,7 @@ from tests.factories import (
     make_study,
     make_system,
 )
+from training.models import PreferenceDataset, Run, RunKind
 
 pytestmark = pytest.mark.django_db
 
@@ -146,6 +147,23 @@ def test_simulated_raters_and_toy_judges_are_named_on_page_and_figure(viewer):
         for chart in charts.values()
     )
     assert "Toy judge" in charts["agreement"].data.note
+
+
+def test_a_judge_that_learned_from_simulated_raters_says_so(viewer):
+    study = judged_study(locked=True)
+    judge = Judge.objects.get(rater__study=study)
+    dataset = PreferenceDataset.objects.create(
+        study=study, criterion=study.criteria.first(), content_hash="a", path="p", pairs=1, rankings=1
+    )
+    run = Run.objects.create(name="rm", kind=RunKind.REWARD_MODEL)
+    run.datasets.add(dataset)
+    judge.runs.add(run)
+    assert "learned from" not in viewer.get(page_of(study)).content.decode().lower()
+    dataset.raters.add(make_participant(study, simulated=True).rater)
+    response = viewer.get(page_of(study))
+    assert "<strong>Learned from simulated raters.</strong> gpt" in response.content.decode()
+    chart = response.context["report"].findings.agreement_chart
+    assert chart.data.series[1] == "gpt (learned from simulated raters) with clinician"
 
 
 def test_a_simulated_participant_is_enough_for_the_banner(viewer):
