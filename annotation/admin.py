@@ -88,7 +88,7 @@ class StudyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     def advance(self, request: HttpRequest, studies: QuerySet[Study], status: StudyStatus) -> None:
         for study in studies:
             try:
-                study.advance(status)
+                study.advance(status, by=request.user)  # type: ignore[arg-type]  # The admin lets only users in.
             except StudyError as error:
                 self.message_user(request, str(error), messages.ERROR)
             else:

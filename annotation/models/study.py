@@ -2,6 +2,7 @@
 
 import hashlib
 
+from django.contrib.auth.models import User
 from django.db import models, transaction
 from django.utils import timezone
 
@@ -57,8 +58,8 @@ class Study(models.Model):
     def __str__(self) -> str:
         return self.title
 
-    def advance(self, status: StudyStatus) -> None:
-        """Move to the next status. The row is changed only if nobody moved it meanwhile.
+    def advance(self, status: StudyStatus, *, by: User | None = None) -> None:
+        """Move to the next status, `by` a user if one asked. The row is changed only if nobody moved it meanwhile.
 
         Raises:
             StudyError: `status` does not follow the present one.
@@ -72,7 +73,9 @@ class Study(models.Model):
             moved = Study.objects.filter(pk=self.pk, status=before).update(status=status, locked_at=locked_at)
             if not moved:
                 raise StudyError(f"study {self.slug} was changed by someone else: reload it")
-            self.auditevent_set.create(action=f"study.{status}", subject=f"study {self.slug}", old=before, new=status)
+            self.auditevent_set.create(
+                action=f"study.{status}", subject=f"study {self.slug}", user=by, old=before, new=status
+            )
         self.status, self.locked_at = status, locked_at
 
     def require_unlocked(self) -> None:

@@ -5,11 +5,11 @@ from django.contrib.auth.models import Permission
 from django.core.cache import cache
 from django.urls import reverse
 
-from annotation.models import Choice, Rater, RaterKind, StudyStatus
-from evaluation.models import Judge, JudgeKind
+from annotation.models import Choice, StudyStatus
+from evaluation.models import Judge
+from tests.evaluation.judged import judged_study, submit
 from tests.factories import (
     make_assignment,
-    make_clinician,
     make_comparison,
     make_participant,
     make_prompt,
@@ -32,35 +32,6 @@ def viewer(client, django_user_model):
     user.user_permissions.add(Permission.objects.get(codename="view_studyreport"))
     client.force_login(user)
     return client
-
-
-def make_judge(study, *, name="gpt", toy=False):
-    rater = Rater.objects.create(study=study, kind=RaterKind.JUDGE, name=name)
-    Judge.objects.create(rater=rater, kind=JudgeKind.LLM, is_toy=toy)
-    return rater
-
-
-def judged_study(*, comparisons=3, clinicians=2, simulated=False, toy=False, locked=False, systems=("Base", "MODPO")):
-    """Clinicians prefer the second system on every second prompt, else they disagree; the judge prefers the second."""
-    study = make_study(criteria=("empathy", "safety"))
-    first, second = (make_system(study, name=name) for name in systems)
-    people = [make_clinician(study, simulated=simulated) for _ in range(clinicians)]
-    judge = make_judge(study, toy=toy)
-    for number in range(comparisons):
-        comparison = make_comparison(make_prompt(study), first, second)
-        for index, rater in enumerate(people):
-            choice = Choice.RIGHT if number % 2 or index % 2 else Choice.LEFT
-            submit(comparison, rater, choice)
-        submit(comparison, judge, Choice.RIGHT)
-        submit(comparison, judge, Choice.LEFT, a_on_left=False, presentation=2)
-    if locked:
-        study.advance(StudyStatus.CLOSED)
-        study.advance(StudyStatus.LOCKED)
-    return study
-
-
-def submit(comparison, rater, choice, **order):
-    make_assignment(comparison, rater, **order).submit(dict.fromkeys(comparison.study.criteria.all(), choice))
 
 
 def page_of(study):

@@ -7,8 +7,49 @@ import pytest
 
 from training.pairs import PreferencePair
 
-WORDS = """i am you are feel sad alone tired angry calm kind hear that sounds hard what would help now stop it just
-go away be strong tell me more about your night sleep work family thank breathe here together maybe choose""".split()
+WORDS = [
+    "i",
+    "am",
+    "you",
+    "are",
+    "feel",
+    "sad",
+    "alone",
+    "tired",
+    "angry",
+    "calm",
+    "kind",
+    "hear",
+    "that",
+    "sounds",
+    "hard",
+    "what",
+    "would",
+    "help",
+    "now",
+    "stop",
+    "it",
+    "just",
+    "go",
+    "away",
+    "be",
+    "strong",
+    "tell",
+    "me",
+    "more",
+    "about",
+    "your",
+    "night",
+    "sleep",
+    "work",
+    "family",
+    "thank",
+    "breathe",
+    "here",
+    "together",
+    "maybe",
+    "choose",
+]
 TEMPLATE = (
     "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>\n' }}"
     "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"

@@ -82,9 +82,7 @@ def test_joint_loss_is_one_sigmoid_of_the_weighted_sum():
     assert loss.item() == pytest.approx(math.log1p(math.exp(-0.1875)))
 
 
-@pytest.mark.parametrize(
-    "wrong", [{"beta": 0.0}, {"beta": math.nan}, {"primary_weight": 0.0}, {"primary_weight": 1.1}]
-)
+@pytest.mark.parametrize("wrong", [{"beta": 0.0}, {"beta": math.nan}, {"primary_weight": 0.0}, {"primary_weight": 1.1}])
 def test_what_lies_out_of_range_is_refused(logps, wrong):
     with pytest.raises(ValueError, match=next(iter(wrong))):
         modpo_loss(*logps, torch.zeros(8), **{"beta": 0.1, "primary_weight": 0.5, **wrong})
