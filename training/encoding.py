@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
@@ -28,15 +29,14 @@ def encode_for_reward(tokenizer: PreTrainedTokenizerBase, prompt: str, response:
     What does not fit is cut from the start of the prompt. The response is cut, at its end, only where it leaves fewer
     than SHORTEST_PROMPT tokens to the prompt.
     """
-    room = max_length - len(tokenizer("", "")["input_ids"])
-    prompt_end = tokenizer(prompt, add_special_tokens=False, return_offsets_mapping=True)["offset_mapping"]
-    answer_end = tokenizer(response, add_special_tokens=False, return_offsets_mapping=True)["offset_mapping"]
-    if len(prompt_end) + len(answer_end) <= room:
-        return Encoded(tokenizer(prompt, response)["input_ids"], truncated=False)
-    for_response = min(len(answer_end), max(room - min(len(prompt_end), SHORTEST_PROMPT), 1))
-    for_prompt = max(room - for_response, 0)
-    response = response[: answer_end[for_response - 1][1]]
-    prompt = prompt[prompt_end[-for_prompt][0] :] if for_prompt else ""
-    # A text cut at a token's edge may come out a token longer; the window still holds.
-    ids = tokenizer(prompt, response, truncation="only_first" if prompt else "only_second", max_length=max_length)
-    return Encoded(ids["input_ids"], truncated=True)
+    backend: Any = getattr(tokenizer, "backend_tokenizer")  # noqa: B009 - only fast tokenizers have it, untyped
+    # Some files bring a length and a padding of their own.
+    backend.no_truncation()
+    backend.no_padding()
+    first, second = (backend.encode(text, add_special_tokens=False) for text in (prompt, response))
+    room = max_length - backend.num_special_tokens_to_add(is_pair=True)
+    truncated = len(first) + len(second) > room
+    if truncated:
+        second.truncate(min(len(second), max(room - min(len(first), SHORTEST_PROMPT), 1)))
+        first.truncate(max(min(len(first), room - len(second)), 0), direction="left")
+    return Encoded(backend.post_process(first, second).ids, truncated)

@@ -25,7 +25,6 @@ from training.progress import quiet_libraries, report_steps
 from training.recipes import PolicyRecipe
 from training.reference_cache import ReferenceCache, logp_key, model_hash
 
-
 # TRL types its trainer's model and data sets as anything they could be; here they are LoRA on a causal model and
 # map-style data sets.
 Trainer = Any

@@ -50,7 +50,7 @@ def train_reward_model(
     with tempfile.TemporaryDirectory(dir=folder) as work:
         dataset, truncated = encoded_pairs(tokenizer, pairs, recipe.max_length, Path(work) / "pairs")
         trainer: Any = RewardTrainer(
-            model=_load_classifier(source, recipe),
+            model=load_classifier(source, recipe),
             args=_arguments(recipe, work),
             train_dataset=dataset,
             processing_class=tokenizer,
@@ -104,7 +104,7 @@ def _accuracy(pairs: Sequence[PreferencePair], scores: dict[tuple[str, str], flo
     return pair_accuracy(correct, [pair.prompt_id for pair in pairs])
 
 
-def _load_classifier(source: str, recipe: RewardRecipe) -> Any:
+def load_classifier(source: str, recipe: RewardRecipe) -> Any:
     torch.manual_seed(recipe.seed)
     try:
         config = AutoConfig.from_pretrained(source, num_labels=1)

@@ -62,7 +62,9 @@ def word_tokenizer(special, **options):
 
     vocabulary = {token: index for index, token in enumerate([*special, "user", "assistant", "\n", *WORDS])}
     tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="[UNK]"))
-    tokenizer.pre_tokenizer = pre_tokenizers.Split(" ", behavior="removed")
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [pre_tokenizers.Split(" ", behavior="removed"), pre_tokenizers.Split("\n", behavior="isolated")]
+    )
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, unk_token="[UNK]", **options), tokenizer
 
 

@@ -1,0 +1,165 @@
+"""Runs are recorded whole or not at all."""
+
+import json
+import os
+import socket
+
+import pytest
+
+from annotation.errors import InputError, StudyError
+from tests.factories import make_participant, make_study, make_system
+from training.models import PreferenceDataset, Run, RunKind, RunStatus
+from training.runs import RunPlan, finished_run, read_record, recorded_run
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture(autouse=True)
+def var(settings, tmp_path):
+    settings.VAR_DIR = tmp_path
+    return tmp_path
+
+
+def plan(**changes):
+    return RunPlan(**{"kind": RunKind.DPO, "config": {"criterion": "empathy", "seed": 3}, **changes})
+
+
+def make_dataset(study, rater):
+    dataset = PreferenceDataset.objects.create(
+        study=study, criterion=study.criteria.first(), content_hash="c0ffee", path="d", pairs=1, rankings=1
+    )
+    dataset.raters.add(rater)
+    return dataset
+
+
+def test_a_finished_run_leaves_its_folder_and_a_record_of_all_that_made_it(var):
+    study = make_study()
+    dataset = make_dataset(study, make_participant(study, simulated=True).rater)
+    data = var / "pairs.jsonl"
+    data.write_text("{}")
+    with recorded_run(plan(name="one", datasets=[dataset], files=[data])) as run:
+        (run.folder / "weights").write_text("1 2 3")
+        assert not (var / "runs" / "one").exists()
+        run.metrics["loss"] = 0.5
+    record = read_record(var / "runs" / "one")
+    assert (var / "runs" / "one" / "weights").read_text() == "1 2 3"
+    assert record["metrics"]["loss"] == 0.5
+    assert record["datasets"] == [{"criterion": "empathy", "sha256": "c0ffee", "path": "d"}]
+    assert len(record["files"][0]["sha256"]) == 64
+    assert record["simulated"] is True
+    assert record["environment"]["libraries"]["trl"]
+    row = finished_run("one", RunKind.DPO)
+    assert (row.metrics, row.folder) == (record["metrics"], var / "runs" / "one")
+    assert [path.name for path in (var / "runs").iterdir()] == ["one"]
+
+
+def test_what_a_simulated_run_leads_to_is_simulated(var):
+    study = make_study()
+    dataset = make_dataset(study, make_participant(study, simulated=True).rater)
+    with recorded_run(plan(name="parent", datasets=[dataset])) as parent:
+        pass
+    with recorded_run(plan(name="child", parents=[parent.row])):
+        pass
+    assert read_record(var / "runs" / "child")["simulated"] is True
+
+
+def test_pairs_beside_a_manifest_that_says_so_are_simulated(var):
+    (var / "manifest.json").write_text(json.dumps({"simulated": True}))
+    (var / "pairs.jsonl").write_text("{}")
+    assert plan(files=[var / "pairs.jsonl"]).is_simulated
+    assert not plan().is_simulated
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [(StudyError("no pairs"), "no pairs"), (RuntimeError("out of memory\nat line 3"), "failed: out of memory")],
+)
+def test_a_failure_is_one_line_in_the_row_and_leaves_no_file(var, error, message):
+    def break_off():
+        with recorded_run(plan(name="one")) as run:
+            (run.folder / "half").write_text("half")
+            raise error
+
+    with pytest.raises(StudyError, match=message) as caught:
+        break_off()
+    assert "\n" not in str(caught.value)
+    row = Run.objects.get()
+    assert (row.status, row.error) == (RunStatus.FAILED, str(error).splitlines()[0])
+    assert not any((var / "runs").iterdir())
+
+
+def test_a_failure_frees_the_name(var):
+    with pytest.raises(StudyError), recorded_run(plan(name="one")):
+        raise StudyError("no")
+    with recorded_run(plan(name="one")):
+        pass
+    assert Run.objects.get(name="one").status == RunStatus.DONE
+
+
+def test_an_interrupted_run_is_recorded_as_failed(var):
+    with pytest.raises(KeyboardInterrupt), recorded_run(plan(name="one")):
+        raise KeyboardInterrupt
+    assert Run.objects.get().error == "interrupted"
+
+
+def test_a_metric_that_is_no_number_fails_the_run(var):
+    with pytest.raises(StudyError), recorded_run(plan(name="one")) as run:
+        run.metrics["loss"] = float("nan")
+    assert Run.objects.get().status == RunStatus.FAILED
+    assert not (var / "runs" / "one").exists()
+
+
+def test_a_name_or_a_folder_is_taken_once(var):
+    with recorded_run(plan(name="one", output=var / "here")):
+        pass
+    with pytest.raises(InputError, match="run one exists"), recorded_run(plan(name="one")):
+        pass
+    with pytest.raises(InputError, match="here exists"), recorded_run(plan(name="two", output=var / "here")):
+        pass
+    assert Run.objects.count() == 1
+
+
+def test_a_run_that_is_still_going_keeps_its_name(var):
+    process = {"host": socket.gethostname(), "pid": os.getpid()}
+    Run.objects.create(name="one", kind=RunKind.DPO, path="runs/one", environment={"process": process})
+    with pytest.raises(InputError, match="run one exists"), recorded_run(plan(name="one")):
+        pass
+
+
+def test_a_killed_run_gives_its_name_back(var):
+    gone = 2**22 + 1  # above the largest process id of Linux
+    Run.objects.create(
+        name="one",
+        kind=RunKind.DPO,
+        path="runs/one",
+        environment={"process": {"host": socket.gethostname(), "pid": gone}},
+    )
+    (var / "runs" / f".one.partial-{gone}").mkdir(parents=True)
+    with recorded_run(plan(name="one")):
+        pass
+    assert Run.objects.filter(status=RunStatus.FAILED).get().error == "killed"
+    assert [path.name for path in (var / "runs").iterdir()] == ["one"]
+
+
+def test_a_new_system_comes_with_its_run_or_not_at_all(var):
+    study = make_study()
+    system = make_system(study)
+    system.delete()
+    system.pk, system._state.adding = None, True
+    (var / "runs" / "one").mkdir(parents=True)
+    with pytest.raises(InputError), recorded_run(plan(name="one", system=system)):
+        pass
+    assert not study.systems.exists()
+    with recorded_run(plan(name="two", system=system)):
+        pass
+    assert study.systems.get().runs.get().name == "two"
+
+
+def test_only_a_finished_run_of_the_right_kind_is_used(var):
+    with recorded_run(plan(name="one")):
+        pass
+    Run.objects.create(name="two", kind=RunKind.DPO)
+    with pytest.raises(InputError, match=r"no such run of kind modpo \(there are: none\)"):
+        finished_run("one", RunKind.MODPO)
+    with pytest.raises(InputError, match="two is running"):
+        finished_run("two", RunKind.DPO)
