@@ -54,7 +54,7 @@ class PolicyRecipe:
 
     model: str = option("smollm2-135m-instruct", "prepared model, local folder or hub id")
     beta: float = option(0.1, "strength of the KL penalty")
-    epochs: float = option(3.0, "passes over the pairs")
+    epochs: float = option(2.0, "passes over the pairs")
     learning_rate: float = option(2e-4, "peak learning rate")
     batch_size: int = option(4, "pairs a step and device")
     accumulation: int = option(1, "steps whose gradients make one update")
@@ -93,6 +93,7 @@ POLICY_RECIPES = {
     "cpu": PolicyRecipe(),
     "paper": PolicyRecipe(
         model="mistralai/Mistral-7B-Instruct-v0.2",
+        epochs=3.0,
         learning_rate=5e-6,
         accumulation=4,
         rank=64,
