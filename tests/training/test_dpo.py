@@ -192,3 +192,24 @@ def test_a_wrong_option_is_one_line_and_leaves_nothing(dpo, study, pairs_file, t
     assert not list(tmp_path.glob("*out*"))
     assert not Run.objects.filter(status=RunStatus.DONE).exists()
     assert not PreferenceDataset.objects.exists()
+
+
+@pytest.mark.django_db
+def test_training_stops_when_the_held_out_loss_no_longer_falls(dpo, pairs_file, tmp_path):
+    dpo(
+        criterion="empathy",
+        pairs=pairs_file,
+        name="dpo",
+        epochs=3.0,
+        eval_steps=1,
+        patience=2,
+        learning_rate=1e-12,
+        dropout=0.1,
+        accumulation=2,
+        gradient_checkpointing=True,
+    )
+    metrics = Run.objects.get(name="dpo").metrics
+    assert metrics["train_pairs"] == 22
+    assert len(metrics["eval_loss"]) == 3  # of 9 updates
+    assert (tmp_path / "var" / "runs" / "dpo" / "adapter_model.safetensors").is_file()
+    assert not list((tmp_path / "var" / "runs" / "dpo").glob("tmp*"))
