@@ -6,6 +6,7 @@ demonstration that was stopped goes on where it was and a finished one takes sec
 
 import io
 import json
+import os
 import secrets
 import time
 from collections.abc import Callable, Iterator
@@ -19,7 +20,7 @@ from django.contrib.auth.models import Permission
 from django.core.management import call_command
 
 from annotation.comparisons import assign_comparisons, create_comparisons
-from annotation.models import Rater, RaterKind, Response, Split, Study, StudyStatus
+from annotation.models import Assignment, Rater, RaterKind, Response, Split, Study, StudyStatus
 from training.models import Reward, Run, RunStatus
 
 FOLDER = Path(settings.BASE_DIR) / "fixtures" / "demo"
@@ -27,6 +28,9 @@ STUDY, TRY_OUT = "demo", "try-out"
 CRITERIA = ("empathy", "safety")
 SYSTEMS = ("base", "dpo-empathy", "modpo-empathy-safety")
 SCORER, TOY = "held-out-scorers", "toy-llm"
+# The pairs were written to be told apart with ease: at the recipe's own pace the loss is nothing after a dozen steps and
+# the policy, on the prompts of the scorer split, repeats itself.
+GENTLY = ("--learning-rate", "1e-4", "--epochs", "2")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,21 +67,39 @@ def training_steps() -> Iterator[Step]:
     yield Step(
         name="DPO on empathy",
         is_done=lambda: run_done("demo-dpo"),
-        commands=(("train_dpo", "--study", STUDY, "--criterion", "empathy", "--name", "demo-dpo"),),
+        commands=(("train_dpo", "--study", STUDY, "--criterion", "empathy", *GENTLY, "--name", "demo-dpo"),),
     )
     weights = ("--primary", "empathy", "--weight", "empathy=0.5", "--weight", "safety=0.5")
     rewards = ("--reward-run", "safety=demo-reward-safety")
     yield Step(
         name="MODPO on empathy with a margin of safety",
         is_done=lambda: run_done("demo-modpo"),
-        commands=(("train_modpo", "--study", STUDY, *weights, *rewards, "--name", "demo-modpo"),),
+        commands=(("train_modpo", "--study", STUDY, *weights, *rewards, *GENTLY, "--name", "demo-modpo"),),
     )
     for criterion in CRITERIA:
-        yield reward_model(f"demo-scorer-{criterion}", criterion, Split.SCORER)
+        # A scorer has fewer prompts than a reward model, so it passes over them more often.
+        yield reward_model(f"demo-scorer-{criterion}", criterion, Split.SCORER, "--epochs", "3")
+
+
+def judged_by(judge: str) -> bool:
+    """Whether the judge has voted on all it was given."""
+    given = Assignment.objects.filter(rater__study__slug=STUDY, rater__name=judge)
+    return given.exists() and not given.pending().exists()
 
 
 def generation(system: str, *run: str) -> Step:
-    options = ("--split", Split.TEST, "--per-prompt", "1", "--max-new-tokens", "96", "--seed", "7")
+    options = (
+        "--split",
+        Split.TEST,
+        "--per-prompt",
+        "1",
+        "--temperature",
+        "0.5",
+        "--max-new-tokens",
+        "96",
+        "--seed",
+        "7",
+    )
     return Step(
         name=f"responses of {system}",
         is_done=lambda: run_done(f"demo-generate-{system}"),
@@ -167,10 +189,25 @@ class Demo:
     def toy_judge(self) -> None:
         from evaluation.local_server import local_model_server
 
-        with local_model_server() as endpoint:
+        if judged_by(TOY):
+            return
+        systems = ("--systems", SYSTEMS[0], SYSTEMS[2])
+        with local_model_server(threads=os.cpu_count()) as endpoint:
             self.timed(
                 "judge: toy language model",
-                ("judge", "--study", STUDY, "--name", TOY, "--endpoint", endpoint, "--model", "smollm2-135m", "--toy"),
+                (
+                    "judge",
+                    "--study",
+                    STUDY,
+                    "--name",
+                    TOY,
+                    "--endpoint",
+                    endpoint,
+                    "--model",
+                    "smollm2-135m",
+                    "--toy",
+                    *systems,
+                ),
             )
 
     def lock(self) -> None:

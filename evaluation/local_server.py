@@ -28,9 +28,12 @@ def toy_model_path() -> Path:
 
 
 @contextmanager
-def local_model_server(path: Path | None = None, *, port: int = 0, parallel: int = 4) -> Iterator[str]:
-    """Serve the GGUF at `path`, else the prepared one, on 127.0.0.1 and give the endpoint's URL. Port 0 takes a
-    free one.
+def local_model_server(
+    path: Path | None = None, *, port: int = 0, parallel: int = 4, threads: int | None = None
+) -> Iterator[str]:
+    """Serve the GGUF at `path`, else the prepared one, on 127.0.0.1 and give the endpoint's URL.
+
+    Port 0 takes a free one. Without `threads` it works on half of the cores.
 
     Raises:
         InputError: no such file, the port is taken, or xllamacpp is not installed.
@@ -50,9 +53,9 @@ def local_model_server(path: Path | None = None, *, port: int = 0, parallel: int
     params.n_parallel = parallel
     params.n_ctx = CONTEXT_TOKENS * parallel
     # Its threads wait for one another by spinning: where all cores are busy, fewer threads are faster by far.
-    for threads in (params.cpuparams, params.cpuparams_batch):
-        threads.n_threads = max(1, (os.cpu_count() or 1) // 2)
-        threads.poll = 0
+    for pool in (params.cpuparams, params.cpuparams_batch):
+        pool.n_threads = threads or max(1, (os.cpu_count() or 1) // 2)
+        pool.poll = 0
     params.verbosity = -1
     params.ui = False
     try:
