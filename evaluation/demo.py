@@ -28,8 +28,8 @@ STUDY, TRY_OUT = "demo", "try-out"
 CRITERIA = ("empathy", "safety")
 SYSTEMS = ("base", "dpo-empathy", "modpo-empathy-safety")
 SCORER, TOY = "held-out-scorers", "toy-llm"
-# The pairs were written to be told apart with ease: at the recipe's own pace the loss is nothing after a dozen steps and
-# the policy, on the prompts of the scorer split, repeats itself.
+# The pairs were written to be told apart with ease: at the recipe's own pace the loss is nothing after a dozen steps,
+# and the policy, on the prompts of the scorer split, repeats itself.
 GENTLY = ("--learning-rate", "1e-4", "--epochs", "2")
 
 
@@ -44,13 +44,12 @@ def run_done(name: str) -> bool:
     return Run.objects.filter(name=name, status=RunStatus.DONE).exists()
 
 
-def reward_model(name: str, criterion: str, split: str) -> Step:
+def reward_model(name: str, criterion: str, split: str, *options: str) -> Step:
+    what = ("--study", STUDY, "--criterion", criterion, "--split", split)
     return Step(
         name=f"reward model {name}",
         is_done=lambda: run_done(name),
-        commands=(
-            ("train_reward_model", "--study", STUDY, "--criterion", criterion, "--split", split, "--name", name),
-        ),
+        commands=(("train_reward_model", *what, *options, "--name", name),),
     )
 
 
