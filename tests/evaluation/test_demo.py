@@ -1,0 +1,81 @@
+"""The demonstration around its training: what it copies, prints, keeps and lets in."""
+
+import stat
+
+import pytest
+from django.contrib.auth import authenticate
+from django.core.management import CommandError, call_command
+
+from annotation.models import Study
+from evaluation.demo import Demo, copy_responses, steps
+from evaluation.management.commands.demo import table
+from evaluation.management.commands.serve_demo import addresses, secret
+from tests.factories import make_prompt, make_study, make_system
+
+pytestmark = pytest.mark.django_db
+WIN = {"value": 0.75, "low": 0.6, "high": 0.9, "n": 20, "reason": None}
+NONE = {"value": None, "low": None, "high": None, "n": 0, "reason": "no verdict"}
+
+
+@pytest.fixture
+def demo(settings, tmp_path):
+    settings.VAR_DIR = tmp_path
+    return Demo(say=lambda line: None)
+
+
+def test_the_table_shows_value_interval_and_n_or_the_reason():
+    summary = {
+        "systems": ["base", "modpo"],
+        "criteria": ["empathy", "safety"],
+        "win_rates": {"base": {"empathy": WIN, "safety": NONE}, "modpo": {"empathy": WIN, "safety": WIN}},
+    }
+    head, base, modpo = table(summary)
+    assert head.split() == ["empathy", "safety"]
+    assert "0.75 [0.60, 0.90] n=20" in base
+    assert "no verdict" in base
+    assert modpo.count("n=20") == 2
+
+
+def test_responses_are_copied_to_a_study_of_the_same_prompts():
+    source, target = make_study(), make_study()
+    system = make_system(source, name="modpo")
+    prompt = make_prompt(source, key="p1", responses=2, system=system)
+    make_prompt(target, key="p1")
+    copy_responses(source, target, ("modpo",))
+    copied = target.systems.get(name="modpo").responses.values_list("prompt__study__slug", "text")
+    assert list(copied) == [(target.slug, text) for text in prompt.responses.values_list("text", flat=True)]
+
+
+def test_each_role_has_a_login_that_stays_the_same(demo):
+    demo.keep("logins.json", demo.logins())
+    logins = demo.logins()
+    assert logins == demo.kept("logins.json")
+    users = {name: authenticate(username=name, password=password) for name, password in logins.items()}
+    assert users["admin"].is_superuser
+    assert not users["clinician"].is_staff
+    assert users["researcher"].has_perm("evaluation.view_studyreport")
+    assert not users["researcher"].has_perm("annotation.change_study")
+
+
+def test_the_secret_is_drawn_once_and_read_by_its_owner_alone(tmp_path):
+    drawn = secret(tmp_path)
+    assert secret(tmp_path) == drawn
+    assert stat.S_IMODE((tmp_path / "secret_key").stat().st_mode) == 0o600
+
+
+def test_a_finished_step_is_passed_over(demo):
+    call_command("load_study", "fixtures/demo", "--open")
+    study = next(step for step in steps() if step.name == "study")
+    assert study.is_done()
+    assert Study.objects.get(slug="demo").prompts.count() == 72
+
+
+def test_serving_before_the_demonstration_says_what_to_run(demo):
+    with pytest.raises(CommandError, match="run `make demo`"):
+        call_command("serve_demo")
+
+
+def test_the_addresses_name_each_role_and_say_that_all_is_simulated():
+    text = "\n".join(addresses("http://127.0.0.1:8000", {"admin": "a1", "researcher": "r1", "clinician": "c1"}))
+    for part in ("/s/try-out/", "clinician / c1", "researcher / r1", "admin / a1", "simulated"):
+        assert part in text
