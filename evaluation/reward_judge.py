@@ -18,8 +18,8 @@ from evaluation.judging import Vote
 from training.models import PreferenceDataset, Run, RunKind
 from training.runs import finished_run
 
-# In standard deviations of the reward over its training responses.
-TIE_THRESHOLD = 0.1
+# In standard deviations of the reward over its training responses. A score is a real number: only equal ones tie.
+TIE_THRESHOLD = 0.0
 
 # (folder of the run, (prompt, response) texts) -> normalised scores, one a text.
 Scorer = Callable[[Path, Sequence[tuple[str, str]]], list[float]]

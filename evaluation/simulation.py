@@ -5,7 +5,7 @@ prompts nor the compared ones.
 """
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,19 +33,8 @@ from annotation.models import (
 FloatArray = npt.NDArray[np.float64]
 
 
-class QualityScorer:
-    """A reader's idea of quality: scores with mean 0 and deviation 1 over the texts it was fitted on."""
-
-    def __init__(self, pipeline: Any, texts: Sequence[str]) -> None:
-        self._pipeline = pipeline
-        fitted = pipeline.predict(texts)
-        self._mean = float(fitted.mean())
-        # A ridge of texts that all read alike predicts one number; they are then all of average quality.
-        self._deviation = float(fitted.std()) or 1.0
-
-    def __call__(self, texts: Sequence[str]) -> FloatArray:
-        """Shape: (texts,)"""
-        return np.asarray((self._pipeline.predict(texts) - self._mean) / self._deviation, dtype=np.float64)
+# Texts -> their quality on one criterion, in units of its own. Shape: (texts,)
+QualityScorer = Callable[[Sequence[str]], FloatArray]
 
 
 def fit_quality_scorer(texts: Sequence[str], scores: Sequence[float]) -> QualityScorer:
@@ -62,12 +51,13 @@ def fit_quality_scorer(texts: Sequence[str], scores: Sequence[float]) -> Quality
     )
     pipeline = make_pipeline(features, Ridge(alpha=1.0))
     pipeline.fit(texts, scores)
-    return QualityScorer(pipeline, texts)
+    predict: QualityScorer = pipeline.predict
+    return predict
 
 
 @dataclass(frozen=True)
 class Temperament:
-    """How one simulated clinician differs from the scorer. All in deviations of quality.
+    """How one simulated clinician differs from the scorer. All in deviations of quality over what is judged.
 
     Attributes:
         noise: deviation of a reading of a response's quality.
@@ -167,8 +157,10 @@ def judge_pending(
     gives the same verdicts when it goes on.
     """
     unranked = list(study.criteria.filter(judged=True, ranked=False))
-    pending = list(open_assignments(clinicians))
-    quality = score_responses(pending, scorers)
+    given = list(assignments_of(clinicians))
+    # Of all they were given, not of what is left: a run that goes on must read as the one that was stopped.
+    quality = score_responses(given, scorers)
+    pending = [assignment for assignment in given if not assignment.submitted_at]
     for assignment in pending:
         number = clinicians.index(assignment.rater) + 1
         temperament = draw_temperament(seed, number)
@@ -181,20 +173,23 @@ def judge_pending(
         yield assignment
 
 
-def open_assignments(clinicians: Sequence[Rater]) -> Any:
-    return (
-        Assignment.objects.pending()
-        .filter(rater__in=clinicians)
-        .select_related("rater", "comparison__study", "comparison__response_a", "comparison__response_b")
+def assignments_of(clinicians: Sequence[Rater]) -> Any:
+    return Assignment.objects.filter(rater__in=clinicians).select_related(
+        "rater", "comparison__study", "comparison__response_a", "comparison__response_b"
     )
 
 
 def score_responses(
     assignments: Sequence[Assignment], scorers: Mapping[Criterion, QualityScorer]
 ) -> dict[int, FloatArray]:
-    """{response id: its quality on each criterion of `scorers`}. Shape of each: (criteria,)"""
+    """{response id: its quality on each criterion of `scorers`}. Shape of each: (criteria,)
+
+    Mean 0 and deviation 1 over these responses: whoever judges, judges by the differences there are to see.
+    """
     texts = {response.pk: response.text for a in assignments for response in (a.left, a.right)}
     if not texts:
         return {}
     qualities = np.column_stack([scorer(list(texts.values())) for scorer in scorers.values()])
+    deviations = qualities.std(axis=0)
+    qualities = (qualities - qualities.mean(axis=0)) / np.where(deviations > 0, deviations, 1.0)
     return dict(zip(texts, qualities, strict=True))

@@ -6,8 +6,17 @@ import pytest
 from django.core.management import CommandError, call_command
 
 from annotation.models import Assignment, Rater, RaterKind, Split, StudyStatus, Verdict
-from evaluation.simulation import choose, draw_temperament, fit_quality_scorer, fit_scorers, mean_rank_scores
+from evaluation.simulation import (
+    choose,
+    draw_temperament,
+    fit_quality_scorer,
+    fit_scorers,
+    mean_rank_scores,
+    score_responses,
+)
 from tests.factories import (
+    make_assignment,
+    make_clinician,
     make_comparison,
     make_participant,
     make_prompt,
@@ -66,13 +75,23 @@ def test_a_scorer_prefers_texts_like_those_that_ranked_well():
     scorer = fit_quality_scorer(WARM[:3] + COLD[:3], [1, 1, 1, -1, -1, -1])
     warm, cold = scorer([WARM[3], COLD[3]])
     assert warm > cold + 0.5
-    fitted = scorer(WARM[:3] + COLD[:3])
-    assert fitted.mean() == pytest.approx(0)
-    assert fitted.std() == pytest.approx(1)
 
 
 def test_a_scorer_of_texts_that_all_scored_alike_finds_all_alike():
-    assert np.allclose(fit_quality_scorer(WARM, [0.5] * 4)(COLD), 0)
+    assert np.ptp(fit_quality_scorer(WARM, [0.5] * 4)(COLD)) == pytest.approx(0)
+
+
+def test_quality_is_read_against_the_responses_that_are_judged():
+    study = make_study()
+    systems, clinician = (make_system(study), make_system(study)), make_clinician(study, simulated=True)
+    assignments = [
+        make_assignment(make_comparison(make_prompt(study, key="p" * number), *systems), clinician)
+        for number in (1, 4, 9)
+    ]
+    scorers = {"one": lambda texts: np.array([len(text) for text in texts]), "flat": lambda texts: np.ones(len(texts))}
+    quality = np.array(list(score_responses(assignments, scorers).values()))
+    assert quality.mean(axis=0) == pytest.approx(0)
+    assert quality.std(axis=0) == pytest.approx([1, 0])
 
 
 @pytest.mark.parametrize(("texts", "scores"), [([], []), (["one"], [1.0]), (["one", "two"], [1.0])])
