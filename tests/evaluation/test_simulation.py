@@ -81,6 +81,7 @@ def test_a_scorer_of_texts_that_all_scored_alike_finds_all_alike():
     assert np.ptp(fit_quality_scorer(WARM, [0.5] * 4)(COLD)) == pytest.approx(0)
 
 
+@pytest.mark.django_db
 def test_quality_is_read_against_the_responses_that_are_judged():
     study = make_study()
     systems, clinician = (make_system(study), make_system(study)), make_clinician(study, simulated=True)
