@@ -218,7 +218,8 @@ class Demo:
     def prepare_try_out(self) -> None:
         """A second study of the same content, open, for whoever wants to take part; and a login for each role."""
         if not Study.objects.filter(slug=TRY_OUT).exists():
-            self.timed("try-out study", ("load_study", str(FOLDER), "--slug", TRY_OUT, "--open"))
+            renamed = ("--slug", TRY_OUT, "--title", "Try it out (demonstration study)")
+            self.timed("try-out study", ("load_study", str(FOLDER), *renamed, "--open"))
         study = Study.objects.get(slug=TRY_OUT)
         logins = self.logins()
         clinician = get_user_model().objects.get(username="clinician")

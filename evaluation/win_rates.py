@@ -5,7 +5,7 @@ A row of a frame holds prompt, system_a, system_b, criterion and label, which is
 
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -64,8 +64,8 @@ def majorities(votes: pd.DataFrame) -> pd.DataFrame:
 def win_rates(frame: pd.DataFrame, *, draws: int = 2000, seed: int = 0) -> dict[str, dict[str, Statistic]]:
     """{system: {criterion: win rate}}: wins over the prompts compared, averaged over opponents. A tie is no win.
 
-    The interval is a bootstrap over prompts, n the number of prompts. The frame holds majorities: one row a prompt,
-    pair and criterion.
+    The interval is a bootstrap over prompts (`summarise_share`), n the number of prompts. The frame holds majorities:
+    one row a prompt, pair and criterion.
 
     Raises:
         ValueError: a column is missing, a label is unknown, or a prompt, pair and criterion stands twice.
@@ -99,9 +99,18 @@ def criterion_win_rates(rows: pd.DataFrame, systems: list[str], *, draws: int, s
     compared = met.any(axis=2).sum(axis=0)
     reason = "it was compared with no other system"
     return {
-        system: summarise(values[:, column], n=int(compared[column]), clusters=len(names), reason=reason)
+        system: summarise_share(values[:, column], n=int(compared[column]), clusters=len(names), reason=reason)
         for column, system in enumerate(systems)
     }
+
+
+def summarise_share(values: FloatArray, *, n: int, clusters: int, reason: str) -> Statistic:
+    """As `summarise`, for a share. One that is 0 or 1 on every prompt has no spread to resample, which says nothing of
+    how sure it is: its interval is Wilson's over the prompts."""
+    statistic = summarise(values, n=n, clusters=clusters, reason=reason)
+    if statistic.value in (0.0, 1.0) and statistic.low == statistic.high is not None:
+        return replace(wilson(round(statistic.value * clusters), clusters), n=n)
+    return statistic
 
 
 def pair_outcomes(frame: pd.DataFrame) -> list[PairOutcome]:
@@ -144,7 +153,7 @@ def verdict_outcomes(votes: pd.DataFrame, *, draws: int = 2000, seed: int = 0) -
         hits = np.column_stack([rows["label"] == label for label in LABELS]).astype(np.float64)
         values = bootstrap(shares_of(hits), prompts, draws=draws, seed=seed)["shares"]
         wins, ties, losses = (
-            summarise(values[:, column], n=len(rows), clusters=len(names), reason="there is no verdict")
+            summarise_share(values[:, column], n=len(rows), clusters=len(names), reason="there is no verdict")
             for column in range(3)
         )
         outcomes.append(PairOutcome(str(first), str(second), str(criterion), wins, ties, losses, len(names)))

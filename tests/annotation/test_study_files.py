@@ -117,6 +117,6 @@ def test_missing_files_are_named(tmp_path):
     assert not Prompt.objects.exists()
 
 
-def test_the_same_folder_may_be_loaded_under_another_slug(capsys):
-    call_command("load_study", "fixtures/demo", "--slug", "try-out")
-    assert Study.objects.get().slug == "try-out"
+def test_the_same_folder_may_be_loaded_under_another_slug_and_title():
+    call_command("load_study", "fixtures/demo", "--slug", "try-out", "--title", "Try it")
+    assert Study.objects.filter(slug="try-out", title="Try it").exists()

@@ -76,6 +76,7 @@ def test_serving_before_the_demonstration_says_what_to_run(demo):
 
 
 def test_the_addresses_name_each_role_and_say_that_all_is_simulated():
+    study = make_study(slug="demo")
     text = "\n".join(addresses("http://127.0.0.1:8000", {"admin": "a1", "researcher": "r1", "clinician": "c1"}))
-    for part in ("/s/try-out/", "clinician / c1", "researcher / r1", "admin / a1", "simulated"):
+    for part in ("/s/try-out/", "clinician / c1", "researcher / r1", "admin / a1", "simulated", f"/{study.pk}/change/"):
         assert part in text

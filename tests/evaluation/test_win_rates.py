@@ -168,3 +168,17 @@ def test_a_frame_that_cannot_be_counted_is_refused(rows, message):
 def test_a_missing_column_is_named():
     with pytest.raises(ValueError, match="criterion"):
         win_rates(drawn().drop(columns="criterion"))
+
+
+def test_a_system_that_never_won_is_not_sure_to_lose_for_ever():
+    frame = pd.DataFrame(
+        [
+            {"prompt": f"p{n}", "system_a": "base", "system_b": "modpo", "criterion": "empathy", "label": "B"}
+            for n in range(20)
+        ]
+    )
+    rates = win_rates(frame)
+    assert (rates["base"]["empathy"].low, rates["base"]["empathy"].high) == pytest.approx(
+        proportion_confint(0, 20, method="wilson")
+    )
+    assert rates["modpo"]["empathy"].low == pytest.approx(proportion_confint(20, 20, method="wilson")[0])

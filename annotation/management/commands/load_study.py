@@ -29,12 +29,14 @@ class Command(StudyCommand):
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("path", type=Path, help="the study's folder")
         parser.add_argument("--slug", type=slug, help="load it under another slug than study.toml gives")
+        parser.add_argument("--title", help="load it under another title than study.toml gives")
         parser.add_argument("--open", action="store_true", help="open the study to participants")
         parser.add_argument("--if-missing", action="store_true", help="leave a study of that slug as it is")
 
     def handle(self, *args: Any, **options: Any) -> None:
         files = read_study_files(options["path"])
         slug = files.study.slug = options["slug"] or files.study.slug
+        files.study.title = options["title"] or files.study.title
         if options["if_missing"] and Study.objects.filter(slug=slug).exists():
             self.stdout.write(f"study {slug} is there already: left as it is")
             return

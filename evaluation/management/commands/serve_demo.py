@@ -9,9 +9,11 @@ from typing import Any
 
 from django.conf import settings
 from django.core.management.base import CommandParser
+from django.urls import reverse
 
 from annotation.command import StudyCommand
 from annotation.errors import StudyError
+from annotation.models import Study
 from evaluation.demo import STUDY, TRY_OUT, Demo
 
 
@@ -52,12 +54,13 @@ def secret(folder: Path) -> str:
 
 
 def addresses(site: str, logins: dict[str, str]) -> list[str]:
+    report = site + reverse("admin:evaluation_studyreport_change", args=[Study.objects.get(slug=STUDY).pk])
     return [
         "",
         f"  participant  {site}/s/{TRY_OUT}/  (no login)",
         f"  clinician    {site}/sign-in/  clinician / {logins['clinician']}",
         f"  researcher   {site}/admin/  researcher / {logins['researcher']}",
         f"  admin        {site}/admin/  admin / {logins['admin']}",
-        f"  report       {site}/admin/evaluation/studyreport/  of the study '{STUDY}', all of it simulated",
+        f"  report       {report}  (all of it simulated)",
         "",
     ]
