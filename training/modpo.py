@@ -4,14 +4,13 @@
 w_-k . r(x, y) / beta is added to each response's reference log-probability (Zhou et al. 2024, arXiv:2310.03708).
 """
 
-import json
 import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from annotation.errors import InputError
+from annotation.files import read_json_lines
 from training.pairs import PreferencePair
 
 RewardKey = tuple[str, str, str]
@@ -127,27 +126,14 @@ def read_rewards(path: Path) -> dict[RewardKey, float]:
     """Rewards of a JSONL file with prompt_id, response_id, criterion and reward on each line.
 
     Raises:
-        InputError: the file is not there, or a line is malformed, no number, or contradicts an earlier one.
+        InputError: the file cannot be read, or a line is malformed, no finite number, or contradicts an earlier one.
     """
-    if not path.is_file():
-        raise InputError(f"{path}: there is no such file")
     rewards: dict[RewardKey, float] = {}
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
-        if not line.strip():
-            continue
-        key, reward = _reward_row(line, f"{path}, line {number}")
+    for entry in read_json_lines(path):
+        key = (entry.identifier("prompt_id"), entry.identifier("response_id"), entry.text("criterion"))
+        reward = entry.values.get("reward")
+        if not isinstance(reward, int | float) or not math.isfinite(reward):
+            entry.fail("reward", f"{reward!r} is no finite number")
         if rewards.setdefault(key, reward) != reward:
-            raise InputError(f"{path}, line {number}: another line gives this response another {key[2]} reward")
+            entry.fail("reward", f"an earlier line gives this response another {key[2]} reward")
     return rewards
-
-
-def _reward_row(line: str, where: str) -> tuple[RewardKey, float]:
-    try:
-        row: dict[str, Any] = json.loads(line)
-        key = (str(row["prompt_id"]), str(row["response_id"]), str(row["criterion"]))
-        reward = float(row["reward"])
-    except (ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{where}: it needs prompt_id, response_id, criterion and a number as reward") from error
-    if not math.isfinite(reward):
-        raise InputError(f"{where}: the reward is {reward}, it must be a finite number")
-    return key, reward

@@ -197,19 +197,28 @@ def reward_rows(rewards):
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ('{"prompt_id": "q", "response_id": "r", "criterion": "safety", "reward": NaN}', "line 2: the reward is nan"),
-        ('{"prompt_id": "q", "response_id": "r", "criterion": "safety"}', "line 2: it needs"),
-        ("[]", "line 2: it needs"),
-        ("no json", "line 2: it needs"),
+        ('{"prompt_id": "q", "response_id": "r", "criterion": "safety", "reward": NaN}', "row 2: not JSON: NaN"),
+        ('{"prompt_id": "q", "response_id": "r", "criterion": "safety"}', "row 2, column reward"),
+        ('{"response_id": "r", "criterion": "safety", "reward": 1}', "row 2, column prompt_id"),
+        ("[]", "row 2: an object is required"),
+        ("no json", "row 2: not JSON"),
         ('{"prompt_id": "q", "response_id": "a", "criterion": "safety", "reward": 2}', "another safety reward"),
     ],
 )
-def test_a_wrong_reward_file_names_its_line(tmp_path, line, message):
+def test_a_wrong_reward_file_names_row_and_column(tmp_path, line, message):
     good = '{"prompt_id": "q", "response_id": "a", "criterion": "safety", "reward": 1}'
     file = tmp_path / "margins.jsonl"
     file.write_text(f"{good}\n{line}\n")
     with pytest.raises(InputError, match=message):
         read_rewards(file)
+
+
+def test_an_empty_or_wrongly_encoded_reward_file_is_refused(tmp_path):
+    file = tmp_path / "margins.jsonl"
+    for content, message in ((b"", "the file is empty"), ("caf\u00e9".encode("latin-1"), "row 1: not UTF-8")):
+        file.write_bytes(content)
+        with pytest.raises(InputError, match=message):
+            read_rewards(file)
 
 
 @pytest.fixture
