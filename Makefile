@@ -52,6 +52,9 @@ format: $(VENV)/.dev ## put code and templates in order
 browser: $(VENV)/.dev
 	@sh tests/browser/install.sh $(RUN)/python
 
+benchmarks: $(VENV)/.dev ## ratios of speed, each measured within one run
+	OMP_NUM_THREADS=1 $(RUN)/python -m benchmarks.agreement
+
 models: $(VENV)/.demo ## the small models that run on a CPU, once
 	$(RUN)/python manage.py prepare_models
 
