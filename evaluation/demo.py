@@ -29,8 +29,8 @@ CRITERIA = ("empathy", "safety")
 SYSTEMS = ("base", "dpo-empathy", "modpo-empathy-safety")
 SCORER, TOY = "held-out-scorers", "toy-llm"
 # The pairs were written to be told apart with ease: at the recipe's own pace the loss is nothing after a dozen steps,
-# and the policy, on the prompts of the scorer split, repeats itself.
-GENTLY = ("--learning-rate", "1e-4", "--epochs", "2")
+# and the policy repeats itself. Chosen on responses to scorer prompts, not on the test prompts.
+GENTLY = ("--learning-rate", "1e-4", "--epochs", "3")
 
 
 @dataclass(frozen=True, kw_only=True)
