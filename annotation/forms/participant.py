@@ -66,10 +66,7 @@ class QuestionnaireForm(forms.Form):
     def save(self) -> None:
         for item in self.items:
             value = self.cleaned_data[item.key]
-            if value:
-                Answer.objects.update_or_create(rater=self.rater, item=item, defaults={"value": value})
-            else:
-                Answer.objects.filter(rater=self.rater, item=item).delete()
+            Answer.objects.update_or_create(rater=self.rater, item=item, defaults={"value": value})
 
 
 def _field(item: QuestionnaireItem) -> forms.Field:

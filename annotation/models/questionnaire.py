@@ -37,6 +37,8 @@ class QuestionnaireItem(models.Model):
 
 
 class Answer(models.Model):
+    """What a rater answered. An empty value is a question seen and left blank; no row is one not seen yet."""
+
     rater = models.ForeignKey(Rater, models.CASCADE, related_name="answers")
     item = models.ForeignKey(QuestionnaireItem, models.PROTECT, related_name="answers")
     value = models.JSONField(help_text="One option's value, or a list of them")
