@@ -18,10 +18,13 @@ from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Permission
 from django.core.management import call_command
+from django.db import transaction
 
 from annotation.comparisons import assign_comparisons, create_comparisons
-from annotation.models import Assignment, Rater, RaterKind, Response, Split, Study, StudyStatus
-from training.models import Reward, Run, RunStatus
+from annotation.models import Rater, RaterKind, Response, Split, Study, StudyStatus
+from annotation.study_files import CONTENT_SYSTEM
+from evaluation.local_server import local_model_server
+from training.models import Run, RunStatus
 
 FOLDER = Path(settings.BASE_DIR) / "fixtures" / "demo"
 STUDY, TRY_OUT = "demo", "try-out"
@@ -37,7 +40,7 @@ GENTLY = ("--learning-rate", "1e-4", "--epochs", "3")
 class Step:
     name: str
     is_done: Callable[[], bool]
-    commands: tuple[tuple[str, ...], ...]
+    command: tuple[str, ...]
 
 
 def run_done(name: str) -> bool:
@@ -49,7 +52,16 @@ def reward_model(name: str, criterion: str, split: str, *options: str) -> Step:
     return Step(
         name=f"reward model {name}",
         is_done=lambda: run_done(name),
-        commands=(("train_reward_model", *what, *options, "--name", name),),
+        command=("train_reward_model", *what, *options, "--name", name),
+    )
+
+
+def scoring(run: str) -> Step:
+    ranked = Response.objects.filter(prompt__study__slug=STUDY, system__name=CONTENT_SYSTEM)
+    return Step(
+        name=f"scores of {run}",
+        is_done=lambda: not ranked.exclude(rewards__run__name=run).exists(),
+        command=("score_responses", "--study", STUDY, "--run", run),
     )
 
 
@@ -57,80 +69,48 @@ def training_steps() -> Iterator[Step]:
     for criterion in CRITERIA:
         yield reward_model(f"demo-reward-{criterion}", criterion, Split.TRAIN)
     for criterion in CRITERIA:
-        run = f"demo-reward-{criterion}"
-        yield Step(
-            name=f"scores of {run}",
-            is_done=lambda run=run: Reward.objects.filter(run__name=run).exists(),  # type: ignore[misc]
-            commands=(("score_responses", "--study", STUDY, "--run", run),),
-        )
+        yield scoring(f"demo-reward-{criterion}")
     yield Step(
         name="DPO on empathy",
         is_done=lambda: run_done("demo-dpo"),
-        commands=(("train_dpo", "--study", STUDY, "--criterion", "empathy", *GENTLY, "--name", "demo-dpo"),),
+        command=("train_dpo", "--study", STUDY, "--criterion", "empathy", *GENTLY, "--name", "demo-dpo"),
     )
     weights = ("--primary", "empathy", "--weight", "empathy=0.5", "--weight", "safety=0.5")
     rewards = ("--reward-run", "safety=demo-reward-safety")
     yield Step(
         name="MODPO on empathy with a margin of safety",
         is_done=lambda: run_done("demo-modpo"),
-        commands=(("train_modpo", "--study", STUDY, *weights, *rewards, *GENTLY, "--name", "demo-modpo"),),
+        command=("train_modpo", "--study", STUDY, *weights, *rewards, *GENTLY, "--name", "demo-modpo"),
     )
     for criterion in CRITERIA:
         # A scorer has fewer prompts than a reward model, so it passes over them more often.
         yield reward_model(f"demo-scorer-{criterion}", criterion, Split.SCORER, "--epochs", "3")
 
 
-def judged_by(judge: str) -> bool:
-    """Whether the judge has voted on all it was given."""
-    given = Assignment.objects.filter(rater__study__slug=STUDY, rater__name=judge)
-    return given.exists() and not given.pending().exists()
-
-
 def generation(system: str, *run: str) -> Step:
-    options = (
-        "--split",
-        Split.TEST,
-        "--per-prompt",
-        "1",
-        "--temperature",
-        "0.5",
-        "--max-new-tokens",
-        "96",
-        "--seed",
-        "7",
-    )
+    name = f"demo-generate-{system}"
+    what = ("--study", STUDY, "--system", system, *run, "--split", Split.TEST, "--per-prompt", "1")
+    how = ("--temperature", "0.5", "--max-new-tokens", "96", "--seed", "7")
     return Step(
         name=f"responses of {system}",
-        is_done=lambda: run_done(f"demo-generate-{system}"),
-        commands=(
-            (
-                "generate_responses",
-                "--study",
-                STUDY,
-                "--system",
-                system,
-                *run,
-                *options,
-                "--name",
-                f"demo-generate-{system}",
-            ),
-        ),
+        is_done=lambda: run_done(name),
+        command=("generate_responses", *what, *how, "--name", name),
     )
 
 
 def steps() -> Iterator[Step]:
     """The study up to the clinicians, in order."""
     here = str(FOLDER)
-    yield Step(name="models", is_done=lambda: False, commands=(("prepare_models",),))
+    yield Step(name="models", is_done=lambda: False, command=("prepare_models",))
     yield Step(
         name="study",
         is_done=lambda: Study.objects.filter(slug=STUDY).exists(),
-        commands=(("load_study", here, "--open"),),
+        command=("load_study", here, "--open"),
     )
     yield Step(
         name="simulated participants",
         is_done=lambda: Rater.objects.filter(study__slug=STUDY, kind=RaterKind.PARTICIPANT).exists(),
-        commands=(("simulate_participants", here, "--study", STUDY),),
+        command=("simulate_participants", here, "--study", STUDY),
     )
     yield from training_steps()
     yield generation(SYSTEMS[0])
@@ -153,10 +133,10 @@ class Demo:
 
     def run(self) -> dict[str, Any]:
         """Do what is left to do; returns the summary, which is also kept in summary.json."""
-        self.seconds = self.kept("summary.json").get("seconds", {})
+        self.seconds = self.kept("seconds.json")
         for step in steps():
             if not step.is_done():
-                self.timed(step.name, *step.commands)
+                self.timed(step.name, *step.command)
         self.judge()
         self.lock()
         self.prepare_try_out()
@@ -164,64 +144,45 @@ class Demo:
         self.keep("summary.json", summary)
         return summary
 
-    def timed(self, name: str, *commands: tuple[str, ...]) -> None:
+    def timed(self, name: str, *command: str) -> None:
         self.say(f"== {name}")
         began = time.monotonic()
-        for command in commands:
-            call_command(*command, stdout=io.StringIO())
+        call_command(*command, stdout=io.StringIO())
+        # The first time counts: later ones find the work done.
         self.seconds.setdefault(name, round(time.monotonic() - began, 1))
+        self.keep("seconds.json", self.seconds)
 
     def judge(self) -> None:
-        """Simulated clinicians compare MODPO with the base; two judges vote on every pair of systems."""
-        study = Study.objects.get(slug=STUDY)
-        if study.status == StudyStatus.LOCKED:
+        """Simulated clinicians and a toy compare MODPO with the base; held-out scorers vote on all pairs of systems."""
+        if Study.objects.get(slug=STUDY).status == StudyStatus.LOCKED:
             return
-        base, dpo, modpo = (study.systems.get(name=name) for name in SYSTEMS)
-        create_comparisons(study, base, modpo)
-        self.timed("simulated clinicians", ("simulate_clinicians", "--study", STUDY, "--raters", "4"))
-        create_comparisons(study, base, dpo)
-        create_comparisons(study, dpo, modpo)
+        seen = ("--study", STUDY, "--systems", SYSTEMS[0], SYSTEMS[2])
+        self.timed("simulated clinicians", "simulate_clinicians", *seen, "--raters", "4")
         runs = [option for key in CRITERIA for option in ("--run", f"{key}=demo-scorer-{key}")]
-        self.timed("judge: held-out scorers", ("judge", "--study", STUDY, "--name", SCORER, *runs))
-        self.toy_judge()
-
-    def toy_judge(self) -> None:
-        from evaluation.local_server import local_model_server
-
-        if judged_by(TOY):
-            return
-        systems = ("--systems", SYSTEMS[0], SYSTEMS[2])
+        everything = ("--study", STUDY, "--systems", *SYSTEMS)
+        self.timed("judge: held-out scorers", "judge", *everything, "--name", SCORER, *runs)
         with local_model_server(threads=os.cpu_count()) as endpoint:
-            self.timed(
-                "judge: toy language model",
-                (
-                    "judge",
-                    "--study",
-                    STUDY,
-                    "--name",
-                    TOY,
-                    "--endpoint",
-                    endpoint,
-                    "--model",
-                    "smollm2-135m",
-                    "--toy",
-                    *systems,
-                ),
-            )
+            toy = ("--name", TOY, "--endpoint", endpoint, "--model", "smollm2-135m", "--toy")
+            self.timed("judge: toy language model", "judge", *seen, *toy)
 
     def lock(self) -> None:
         study = Study.objects.get(slug=STUDY)
-        for status in (StudyStatus.CLOSED, StudyStatus.LOCKED):
-            if study.status != StudyStatus.LOCKED:
-                study.advance(status)
+        if study.status == StudyStatus.OPEN:
+            study.advance(StudyStatus.CLOSED)
+        if study.status == StudyStatus.CLOSED:
+            study.advance(StudyStatus.LOCKED)
 
     def prepare_try_out(self) -> None:
         """A second study of the same content, open, for whoever wants to take part; and a login for each role."""
         if not Study.objects.filter(slug=TRY_OUT).exists():
             renamed = ("--slug", TRY_OUT, "--title", "Try it out (demonstration study)")
-            self.timed("try-out study", ("load_study", str(FOLDER), *renamed, "--open"))
-        study = Study.objects.get(slug=TRY_OUT)
-        logins = self.logins()
+            self.timed("try-out study", "load_study", str(FOLDER), *renamed, "--open")
+        self.logins()
+        self.give_pairs(Study.objects.get(slug=TRY_OUT))
+
+    @transaction.atomic
+    def give_pairs(self, study: Study) -> None:
+        """The demonstration's pairs of base and MODPO for the clinician of the try-out study, once."""
         clinician = get_user_model().objects.get(username="clinician")
         rater, _ = Rater.objects.get_or_create(
             study=study, user=clinician, defaults={"kind": RaterKind.CLINICIAN, "name": "C1"}
@@ -230,26 +191,25 @@ class Demo:
             copy_responses(Study.objects.get(slug=STUDY), study, (SYSTEMS[0], SYSTEMS[2]))
             first, second = (study.systems.get(name=name) for name in (SYSTEMS[0], SYSTEMS[2]))
             assign_comparisons(study, create_comparisons(study, first, second), [rater], per_item=None, seed=study.seed)
-        self.keep("logins.json", logins)
 
     def logins(self) -> dict[str, str]:
-        """Passwords by user name, drawn once for this machine."""
-        kept = self.kept("logins.json")
-        users = get_user_model().objects
-        for name in ("admin", "researcher", "clinician"):
-            password = kept.setdefault(name, secrets.token_urlsafe(9))
-            user, made = users.get_or_create(
+        """Passwords by user name, drawn once for this machine and kept in logins.json before anyone needs them."""
+        passwords = {name: secrets.token_urlsafe(9) for name in ("admin", "researcher", "clinician")}
+        passwords |= self.kept("logins.json")
+        self.keep("logins.json", passwords)
+        for name, password in passwords.items():
+            user, _ = get_user_model().objects.get_or_create(
                 username=name, defaults={"is_staff": name != "clinician", "is_superuser": name == "admin"}
             )
-            if made:
+            if not user.check_password(password):
                 user.set_password(password)
                 user.save()
             if name == "researcher":
                 user.user_permissions.set(Permission.objects.filter(codename__startswith="view_"))
-        return kept
+        return passwords
 
     def summary(self) -> dict[str, Any]:
-        """DESIGN of `summary.json`: systems, criteria, win rates, pairs, agreement, runs and seconds a step."""
+        """Systems, criteria, win rates, pairs, agreement, folders of the runs and seconds a step."""
         table = command_json("head_to_head", "--study", STUDY, "--judge", SCORER)
         agreement = command_json("agreement", "--study", STUDY)
         runs = {run.name: str(run.folder) for run in Run.objects.filter(status=RunStatus.DONE).order_by("pk")}

@@ -5,12 +5,15 @@ import stat
 import pytest
 from django.contrib.auth import authenticate
 from django.core.management import CommandError, call_command
+from django.utils import timezone
 
-from annotation.models import Study
-from evaluation.demo import Demo, copy_responses, steps
+from annotation.models import Assignment, Split, Study, StudyStatus
+from annotation.study_files import CONTENT_SYSTEM
+from evaluation.demo import Demo, copy_responses, scoring, steps
 from evaluation.management.commands.demo import table
 from evaluation.management.commands.serve_demo import addresses, secret
-from tests.factories import make_prompt, make_study, make_system
+from tests.factories import make_prompt, make_response, make_study, make_system
+from training.models import Reward, Run, RunKind
 
 pytestmark = pytest.mark.django_db
 WIN = {"value": 0.75, "low": 0.6, "high": 0.9, "n": 20, "reason": None}
@@ -47,14 +50,52 @@ def test_responses_are_copied_to_a_study_of_the_same_prompts():
 
 
 def test_each_role_has_a_login_that_stays_the_same(demo):
-    demo.keep("logins.json", demo.logins())
     logins = demo.logins()
-    assert logins == demo.kept("logins.json")
+    assert logins == demo.logins() == demo.kept("logins.json")
     users = {name: authenticate(username=name, password=password) for name, password in logins.items()}
     assert users["admin"].is_superuser
     assert not users["clinician"].is_staff
     assert users["researcher"].has_perm("evaluation.view_studyreport")
     assert not users["researcher"].has_perm("annotation.change_study")
+
+
+def test_a_login_is_mended_when_its_password_was_lost(demo):
+    demo.logins()
+    (demo.folder / "logins.json").unlink()
+    logins = demo.logins()
+    assert authenticate(username="clinician", password=logins["clinician"])
+
+
+@pytest.mark.parametrize("status", [StudyStatus.OPEN, StudyStatus.CLOSED, StudyStatus.LOCKED])
+def test_the_study_is_locked_from_wherever_it_was_left(demo, status):
+    locked_at = timezone.now() if status == StudyStatus.LOCKED else None
+    study = make_study(slug="demo", status=status, locked_at=locked_at)
+    demo.lock()
+    study.refresh_from_db()
+    assert study.status == StudyStatus.LOCKED
+
+
+def test_the_clinician_is_given_pairs_once(demo):
+    finished, open_study = make_study(slug="demo"), make_study(slug="try-out")
+    prompt = make_prompt(finished, key="p1", split=Split.TEST)
+    make_prompt(open_study, key="p1", split=Split.TEST)
+    for name in ("base", "modpo-empathy-safety"):
+        make_response(prompt, make_system(finished, name=name))
+    demo.logins()
+    for _ in range(2):
+        demo.give_pairs(open_study)
+        assert Assignment.objects.filter(rater__user__username="clinician").count() == 1
+
+
+def test_scores_are_done_when_every_ranked_response_has_one():
+    study = make_study(slug="demo")
+    prompt = make_prompt(study, responses=2, system=make_system(study, name=CONTENT_SYSTEM))
+    run = Run.objects.create(name="demo-reward-safety", kind=RunKind.REWARD_MODEL)
+    for response in prompt.responses.all():
+        assert not scoring(run.name).is_done()
+        Reward.objects.create(run=run, response=response, raw=0.0, value=0.0)
+    make_response(prompt, make_system(study, name="base"))
+    assert scoring(run.name).is_done()
 
 
 def test_the_secret_is_drawn_once_and_read_by_its_owner_alone(tmp_path):
