@@ -21,22 +21,6 @@ pytestmark = pytest.mark.django_db
 COMPLETE = {"criterion-empathy": "left", "criterion-safety": "tie"}
 
 
-@pytest.fixture
-def user(django_user_model):
-    return django_user_model.objects.create_user("clinician")
-
-
-@pytest.fixture
-def rater(user):
-    return make_clinician(make_study(slug="care"), user=user)
-
-
-@pytest.fixture
-def signed_in(client, user):
-    client.force_login(user)
-    return client
-
-
 def make_pairs(rater, number):
     systems = make_system(rater.study), make_system(rater.study)
     return [make_assignment(make_comparison(make_prompt(rater.study), *systems), rater) for _ in range(number)]

@@ -14,22 +14,6 @@ NEXT = reverse("annotation:next-comparison", args=["care"])
 DONE = reverse("annotation:clinic-done", args=["care"])
 
 
-@pytest.fixture
-def user(django_user_model):
-    return django_user_model.objects.create_user("clinician")
-
-
-@pytest.fixture
-def rater(user):
-    return make_clinician(make_study(slug="care"), user=user)
-
-
-@pytest.fixture
-def signed_in(client, user):
-    client.force_login(user)
-    return client
-
-
 def make_pairs(rater, number, *, seconds=()):
     """Pairs of which the first ones were submitted after so many seconds."""
     systems = make_system(rater.study), make_system(rater.study)
