@@ -44,9 +44,16 @@ class PreferenceDataset(models.Model):
 
 class RunKind(models.TextChoices):
     REWARD_MODEL = "reward_model", "Reward model"
+    SFT = "sft", "SFT"
     DPO = "dpo", "DPO"
     MODPO = "modpo", "MODPO"
+    JOINT_DPO = "joint_dpo", "Joint-loss DPO"
+    MERGE = "merge", "Merged adapters"
+    SWEEP = "sweep", "Sweep over weights"
     GENERATION = "generation", "Generation"
+
+
+ADAPTER_KINDS = (RunKind.SFT, RunKind.DPO, RunKind.MODPO, RunKind.JOINT_DPO, RunKind.MERGE)
 
 
 class RunStatus(models.TextChoices):
@@ -114,15 +121,16 @@ class Run(models.Model):
 
 
 class Reward(models.Model):
-    """A reward model's score of a response."""
+    """A reward model's score of a response on a criterion, of which a shared encoder has several."""
 
     run = models.ForeignKey(Run, models.CASCADE, related_name="rewards")
+    criterion = models.SlugField(help_text="Key of the criterion")
     response = models.ForeignKey(Response, models.CASCADE, related_name="rewards")
     raw = models.FloatField(help_text="The scalar head's output")
     value = models.FloatField(help_text="Normalised: mean 0 and deviation 1 over the run's training responses")
 
     class Meta:
-        constraints = [models.UniqueConstraint(fields=["run", "response"], name="reward_once_a_response")]
+        constraints = [models.UniqueConstraint(fields=["run", "response", "criterion"], name="reward_once_a_response")]
 
     def __str__(self) -> str:
         return f"{self.run}: {self.value:.3f}"

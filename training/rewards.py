@@ -30,7 +30,13 @@ def score_responses(run: Run, responses: Iterable[Response], *, track: Track = i
         scores = raw_scores(run.folder, texts, max_length=record["config"]["max_length"])
         Reward.objects.bulk_create(
             (
-                Reward(run=run, response=response, raw=raw, value=normalise(raw, record["metrics"]))
+                Reward(
+                    run=run,
+                    criterion=record["criterion"],
+                    response=response,
+                    raw=raw,
+                    value=normalise(raw, record["metrics"]),
+                )
                 for response, raw in zip(chunk, scores, strict=True)
             ),
             ignore_conflicts=True,

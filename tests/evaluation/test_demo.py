@@ -93,7 +93,7 @@ def test_scores_are_done_when_every_ranked_response_has_one():
     run = Run.objects.create(name="demo-reward-safety", kind=RunKind.REWARD_MODEL)
     for response in prompt.responses.all():
         assert not scoring(run.name).is_done()
-        Reward.objects.create(run=run, response=response, raw=0.0, value=0.0)
+        Reward.objects.create(run=run, criterion="empathy", response=response, raw=0.0, value=0.0)
     make_response(prompt, make_system(study, name="base"))
     assert scoring(run.name).is_done()
 

@@ -5,7 +5,7 @@ from django.core.management.base import CommandParser
 from annotation.command import StudyCommand
 from annotation.errors import InputError
 from annotation.models import Prompt, Split, Study, System
-from training.models import Run, RunKind
+from training.models import ADAPTER_KINDS, Run, RunKind
 from training.runs import RunPlan, finished_run, recorded_run
 
 BASE_MODEL = "smollm2-135m-instruct"
@@ -21,7 +21,7 @@ class Command(StudyCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--study", required=True)
         parser.add_argument("--system", required=True, help="name of the system that the responses are by")
-        parser.add_argument("--run", help="DPO or MODPO run whose adapter writes (default: the base model)")
+        parser.add_argument("--run", help="run whose adapter writes (default: the base model)")
         parser.add_argument("--model", help=f"base model, without --run (default: {BASE_MODEL})")
         parser.add_argument("--split", required=True, choices=Split.values, help="prompts to respond to")
         parser.add_argument("--per-prompt", type=int, required=True, metavar="N")
@@ -84,7 +84,7 @@ class Command(StudyCommand):
             return None, options["model"] or BASE_MODEL
         if options["model"]:
             raise InputError("--model goes without --run: an adapter brings its base model")
-        run = finished_run(options["run"], RunKind.DPO, RunKind.MODPO)
+        run = finished_run(options["run"], *ADAPTER_KINDS)
         if run.is_tainted:
             raise InputError(f"run {run} learned from someone who has withdrawn since: train it anew")
         return run, run.config["model"]
