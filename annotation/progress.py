@@ -21,11 +21,17 @@ class _Lines:
 
 
 def progress_bar(
-    items: Iterable[Any] | None = None, *, total: int | None = None, label: str = "", file: TextIO | None = None
+    items: Iterable[Any] | None = None,
+    *,
+    total: int | None = None,
+    initial: int = 0,
+    label: str = "",
+    file: TextIO | None = None,
 ) -> "tqdm[Any]":
     """A tqdm over the items, or one to be updated by hand."""
     file = file or sys.stderr
     if file.isatty():
-        return tqdm(items, total=total, desc=label, file=file, mininterval=0.2, ncols=88)
+        return tqdm(items, total=total, initial=initial, desc=label, file=file, mininterval=0.2, ncols=88)
     layout = "{desc}: {n_fmt}/{total_fmt} {rate_fmt}{postfix}, {elapsed} done, {remaining} left"
-    return tqdm(items, total=total, desc=label, file=_Lines(file), mininterval=15, bar_format=layout)
+    lines = _Lines(file)
+    return tqdm(items, total=total, initial=initial, desc=label, file=lines, mininterval=15, bar_format=layout)

@@ -1,79 +1,140 @@
-"""A DPO or MODPO run from its pairs and rewards to the recorded adapter. DPO is MODPO with one criterion."""
+"""An alignment run from its pairs and rewards to the recorded adapter, whatever the method. DPO is MODPO with one
+criterion."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
 
 from training.base_models import resolve_model
-from training.models import Run
+from training.distributed import processes, train_together
+from training.models import Run, RunKind
 from training.modpo import RewardKey, Weights, shifts
 from training.recipes import PolicyRecipe
 from training.runs import RunPlan, plain, recorded_run
-from training.sources import PairSource, hold_out
+from training.sources import PairSource, hold_out, hold_out_prompts
+
+if TYPE_CHECKING:
+    from training.policy import PolicyTask
 
 HELD_OUT = 0.1
 
 
 @dataclass(frozen=True, kw_only=True)
 class Alignment:
-    """What a policy is trained on, and how. `rewards` are those of the criteria in the margin."""
+    """What a policy is trained on, and how: a source of pairs a criterion that brings its own.
+
+    `rewards` are those of the criteria in the margin of MODPO.
+    """
 
     kind: str
     weights: Weights
     recipe: PolicyRecipe
-    source: PairSource
+    sources: Mapping[str, PairSource]
     rewards: Mapping[RewardKey, float] = field(default_factory=dict)
     parents: Sequence[Run] = ()
     name: str = ""
     output: Path | None = None
+    report_to: tuple[str, ...] = ()
+
+    @property
+    def source(self) -> PairSource:
+        """Of the primary criterion."""
+        return self.sources[self.weights.primary]
 
 
 def align(job: Alignment) -> Run:
     """The finished run, whose folder holds the adapter.
 
+    The same job again, after its process was killed, goes on from the last checkpoint.
+
     Raises:
         InputError: rewards are missing or make no margin, the model cannot be loaded, the name or output is taken.
     """
     model = resolve_model(job.recipe.model)
-    beta = job.recipe.beta
-    pairs, held_out = hold_out(job.source.pairs, share=HELD_OUT, seed=job.recipe.seed)
-    train_shifts = shifts(pairs, job.weights, job.rewards, beta=beta)
-    held_out_shifts = shifts(held_out, job.weights, job.rewards, beta=beta, refuse_flat=False)
+    task = TASKS[job.kind](job, model)
+    sources = job.sources.values()
     plan = RunPlan(
         kind=job.kind,
-        config={"criterion": job.weights.primary, "weights": dict(job.weights.values), **plain(job.recipe)},
+        config={
+            "criterion": job.weights.primary,
+            "weights": dict(job.weights.values),
+            **plain(job.recipe),
+            "processes": processes(),
+        },
         name=job.name,
-        stem=f"{job.kind}-{job.weights.primary}",
+        stem=f"{job.kind}-{job.weights.primary}".replace("_", "-"),
         output=job.output,
         criterion=job.source.criterion,
-        datasets=job.source.datasets,
-        files=job.source.files,
+        datasets=[dataset for source in sources for dataset in source.datasets],
+        files=[file for source in sources for file in source.files],
         parents=job.parents,
+        resumable=True,
     )
     with recorded_run(plan) as run:
-        from training.policy import PolicyTask, train_policy
+        from training.policy import Workplace
         from training.reference_cache import ReferenceCache
 
-        task = PolicyTask(
-            source=model,
-            recipe=job.recipe,
-            weights=job.weights,
-            pairs=pairs,
-            shifts=train_shifts,
-            held_out=held_out,
-            held_out_shifts=held_out_shifts,
-        )
         cache = ReferenceCache(Path(settings.VAR_DIR) / "cache" / "reference_logps.sqlite3")
-        run.metrics.update(train_policy(task, run.folder, cache))
+        place = Workplace(folder=run.folder, cache=cache, report_to=job.report_to)
+        run.metrics.update(train_together(task, place))
     return run.row
 
 
-def result_line(run: Run) -> str:
-    preference, curve = run.metrics["held_out_preference"], run.metrics["loss_curve"]
-    return (
-        f"{run.name}: loss {curve[0][1]:.3f} -> {curve[-1][1]:.3f} in {curve[-1][0]} steps, "
-        f"{run.metrics['seconds']:.0f} s; orders {preference['value']:.0%} ({preference['low']:.0%} to "
-        f"{preference['high']:.0%}) of {preference['n']} held-out pairs rightly; {run.folder}"
+def _preference(job: Alignment, model: str) -> "PolicyTask":
+    from training.preference import PreferenceTask
+
+    pairs, held_out = hold_out(job.source.pairs, share=HELD_OUT, seed=job.recipe.seed)
+    beta = job.recipe.beta
+    return PreferenceTask(
+        source=model,
+        recipe=job.recipe,
+        weights=job.weights,
+        pairs=pairs,
+        shifts=shifts(pairs, job.weights, job.rewards, beta=beta),
+        held_out=held_out,
+        held_out_shifts=shifts(held_out, job.weights, job.rewards, beta=beta, refuse_flat=False),
     )
+
+
+def _sft(job: Alignment, model: str) -> "PolicyTask":
+    from training.sft import SFTTask
+
+    pairs, held_out = hold_out(job.source.pairs, share=HELD_OUT, seed=job.recipe.seed)
+    return SFTTask(source=model, recipe=job.recipe, pairs=pairs, held_out=held_out)
+
+
+def _joint(job: Alignment, model: str) -> "PolicyTask":
+    from training.joint_dpo import JointTask, bundles
+
+    bundled = bundles({key: job.sources[key].pairs for key in job.weights.values})
+    prompts = hold_out_prompts([bundle[0].prompt_id for bundle in bundled], share=HELD_OUT, seed=job.recipe.seed)
+    return JointTask(
+        source=model,
+        recipe=job.recipe,
+        weights=dict(job.weights.values),
+        bundles=[bundle for bundle in bundled if bundle[0].prompt_id not in prompts],
+        held_out=[bundle for bundle in bundled if bundle[0].prompt_id in prompts],
+    )
+
+
+TASKS: dict[str, Any] = {
+    RunKind.SFT: _sft,
+    RunKind.DPO: _preference,
+    RunKind.MODPO: _preference,
+    RunKind.JOINT_DPO: _joint,
+}
+
+
+def result_line(run: Run) -> str:
+    curve = run.metrics["curves"]["loss"]
+    line = f"{run.name}: loss {curve[0][1]:.3f} -> {curve[-1][1]:.3f} in {curve[-1][0]:.0f} updates, "
+    line += f"{run.metrics['seconds']:.0f} s; "
+    if preference := run.metrics.get("held_out_preference"):
+        line += (
+            f"orders {preference['value']:.0%} ({preference['low']:.0%} to {preference['high']:.0%}) of "
+            f"{preference['n']} held-out pairs rightly; "
+        )
+    return line + str(run.folder)

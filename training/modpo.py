@@ -49,8 +49,13 @@ class Weights:
                 raise InputError(f"criterion {criterion}: {where} has {', '.join(sorted(known)) or 'none'}")
 
 
-def parse_weights(primary: str, items: Sequence[str]) -> Weights:
-    """Weights from `criterion=number` items.
+def only(criterion: str) -> Weights:
+    """All weight on one criterion."""
+    return Weights(primary=criterion, values={criterion: 1.0})
+
+
+def parse_weights(primary: str | None, items: Sequence[str]) -> Weights:
+    """Weights from `criterion=number` items; the first criterion is the primary one unless another is named.
 
     Raises:
         InputError: an item is malformed or comes twice, or the weights break a rule.
@@ -64,7 +69,7 @@ def parse_weights(primary: str, items: Sequence[str]) -> Weights:
             values[name] = float(number)
         except ValueError as error:
             raise InputError(f"--weight {item}: write it as criterion=number, such as safety=0.5") from error
-    return Weights(primary=primary, values=values)
+    return Weights(primary=primary or next(iter(values)), values=values)
 
 
 @dataclass(frozen=True)

@@ -1,223 +1,196 @@
-"""Alignment of a policy on TRL's own DPOTrainer. MODPO reaches it as a shift of the reference log-probabilities."""
+"""Training of a policy, whatever the method: a LoRA adapter on TRL's trainers, with checkpoints and curves."""
 
 import math
-import tempfile
-from collections.abc import Iterator, Sequence
+import os
+import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
-from datasets import Dataset, load_from_disk
+from accelerate import PartialState
 from peft import LoraConfig
-from torch import Tensor
-from torch.utils.data import DataLoader
-from transformers import BitsAndBytesConfig, EarlyStoppingCallback, PreTrainedModel, set_seed
-from trl.trainer.dpo_config import DPOConfig
-from trl.trainer.dpo_trainer import DPOTrainer
+from transformers import BitsAndBytesConfig, EarlyStoppingCallback, PreTrainedModel, TrainerCallback, set_seed
+from transformers.trainer_utils import get_last_checkpoint
 
 from annotation.errors import InputError, StudyError
-from training.accuracy import pair_accuracy
-from training.language_models import load_policy, load_tokenizer
-from training.modpo import Shift, Weights
-from training.pairs import PreferencePair
+from training.language_models import load_policy
+from training.order import training_order
 from training.progress import quiet_libraries, report_steps
 from training.recipes import PolicyRecipe
-from training.reference_cache import ReferenceCache, logp_key, model_hash
+from training.reference_cache import ReferenceCache
+from training.runs import HEARTBEAT
 
 # TRL types its trainer's model and data sets as anything they could be; here they are LoRA on a causal model and
 # map-style data sets.
 Trainer = Any
+Metrics = dict[str, Any]
+
+# What the trainers of TRL log, by the name of the curve it makes.
+CURVES = {
+    "loss": "loss",
+    "margin": "rewards/margins",
+    "accuracy": "rewards/accuracies",
+    "learning_rate": "learning_rate",
+    "eval_loss": "eval_loss",
+    "eval_margin": "eval_rewards/margins",
+    "eval_accuracy": "eval_rewards/accuracies",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
-class PolicyTask:
-    """What a policy learns from. A shift a pair, for training and held-out pairs alike."""
+class Workplace:
+    """Where a training keeps its files: the folder of the run, and the cache that runs share."""
 
-    source: str
-    recipe: PolicyRecipe
-    weights: Weights
-    pairs: Sequence[PreferencePair]
-    shifts: Sequence[Shift]
-    held_out: Sequence[PreferencePair]
-    held_out_shifts: Sequence[Shift]
+    folder: Path
+    cache: ReferenceCache
+    report_to: tuple[str, ...] = ()
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.folder / "checkpoints"
+
+    @property
+    def scratch(self) -> Path:
+        """Data sets on disk; each process of a distributed training has its own."""
+        return self.folder / f"scratch-{os.environ.get('RANK', '0')}"
 
 
-def train_policy(task: PolicyTask, folder: Path, cache: ReferenceCache) -> dict[str, Any]:
+class PolicyTask(Protocol):
+    """What a policy learns from, by one method."""
+
+    @property
+    def label(self) -> str: ...
+
+    @property
+    def recipe(self) -> PolicyRecipe: ...
+
+    def build(self, place: Workplace) -> tuple[Trainer, Metrics]:
+        """A trainer whose data are in their final order, and counts of what it will see."""
+
+    def measure(self, trainer: Trainer, curves: dict[str, list[list[float]]]) -> Metrics:
+        """What the trained policy makes of held-out data; may put curves right."""
+
+
+def train_policy(task: PolicyTask, place: Workplace) -> Metrics:
     """Metrics of the run; the adapter, and the tokenizer beside it, are written to the folder.
+
+    Goes on from the last checkpoint in the folder, if there is one.
 
     Raises:
         InputError: the base model cannot be loaded, or all pairs are longer than the window.
         StudyError: the loss is no longer a number.
     """
     quiet_libraries()
-    with tempfile.TemporaryDirectory(dir=folder) as work:
-        trainer, metrics = build_trainer(task, Path(work), cache)
-        report_steps(trainer, "MODPO" if task.weights.others else "DPO")
-        # Whether reference log-probabilities came from the cache must not change the order of the pairs.
-        set_seed(task.recipe.seed)
-        trainer.train()
-        history = trainer.state.log_history
-        curve = [[entry["step"], round(entry["loss"], 5)] for entry in history if "loss" in entry]
-        if not all(math.isfinite(loss) for _, loss in curve):
-            raise StudyError("the loss is no longer a number: lower --learning-rate")
-        metrics |= {
-            "loss_curve": curve,
-            "eval_loss": [[e["step"], round(e["eval_loss"], 5)] for e in history if "eval_loss" in e],
-            "tokens": int(trainer.state.num_input_tokens_seen) or _last(history, "num_tokens"),
-            "train_seconds": _last(history, "train_runtime"),
-            **_held_out_preference(trainer, task),
-        }
-        trainer.model.save_pretrained(folder)
-        trainer.processing_class.save_pretrained(folder)
+    shutil.rmtree(place.scratch, ignore_errors=True)
+    place.scratch.mkdir(parents=True)
+    trainer, metrics = task.build(place)
+    report_steps(trainer, task.label, place.folder / HEARTBEAT)
+    # Whether reference log-probabilities came from the cache must not change what is drawn from here on.
+    set_seed(task.recipe.seed)
+    checkpoint = last_checkpoint(place.checkpoints)
+    trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    history = trainer.state.log_history
+    curves = read_curves(history)
+    if not all(math.isfinite(loss) for _, loss in curves["loss"]):
+        raise StudyError("the loss is no longer a number: lower --learning-rate")
+    metrics |= {"updates": trainer.state.global_step, "train_seconds": _last(history, "train_runtime")}
+    metrics |= task.measure(trainer, curves)
+    metrics["curves"] = curves
+    if PartialState().is_main_process:
+        trainer.accelerator.unwrap_model(trainer.model).save_pretrained(place.folder)
+        trainer.processing_class.save_pretrained(place.folder)
+        shutil.rmtree(place.checkpoints, ignore_errors=True)
+    shutil.rmtree(place.scratch)
+    # Nobody may still write when the first process moves the folder.
+    PartialState().wait_for_everyone()
     return metrics
 
 
-def build_trainer(task: PolicyTask, work: Path, cache: ReferenceCache) -> tuple[Trainer, dict[str, Any]]:
-    """A DPOTrainer whose reference log-probabilities hold the shift, and counts of what it will see."""
-    model = _load(task)
-    base_hash = model_hash(model)
-    trainer: Trainer = DPOTrainer(
-        model=model,
-        args=_arguments(task, work),
-        train_dataset=_dataset(task.pairs, task.shifts, work / "train"),
-        eval_dataset=_dataset(task.held_out, task.held_out_shifts, work / "held_out") if task.held_out else None,
-        processing_class=load_tokenizer(task.source),
-        peft_config=_lora(task.recipe),
-        callbacks=[EarlyStoppingCallback(task.recipe.patience)] if task.recipe.patience and task.held_out else None,
-    )
-    if not len(trainer.train_dataset):
-        raise InputError(f"every prompt fills --max-length {task.recipe.max_length} alone: raise it")
-    trainer.train_dataset, computed = _with_reference(trainer, trainer.train_dataset, base_hash, cache)
-    if task.held_out:
-        trainer.eval_dataset, more = _with_reference(trainer, trainer.eval_dataset, base_hash, cache)
-        computed += more
-    # From here on the trainer reads the columns, as after its own precomputation, which knows no shift.
-    trainer.precompute_ref_logps = True
-    limit = task.recipe.max_length
-    rows = list(trainer.train_dataset)
-    return trainer, {
-        "train_pairs": len(rows),
-        "dropped_pairs": len(task.pairs) - len(rows),
-        "truncated_responses": sum(
-            len(row["prompt_ids"]) + len(row[side]) > limit for row in rows for side in ("chosen_ids", "rejected_ids")
-        ),
-        "reference_logps_computed": computed,
-        "mean_margin": sum(shift.margin(task.recipe.beta) for shift in task.shifts) / len(task.shifts),
+def last_checkpoint(folder: Path) -> Path | None:
+    """The latest checkpoint that was written to its end: the trainer's state is the last of its files."""
+    if not folder.is_dir():
+        return None
+    for unfinished in folder.glob("checkpoint-*"):
+        if not (unfinished / "trainer_state.json").is_file() and PartialState().is_main_process:
+            shutil.rmtree(unfinished)
+    PartialState().wait_for_everyone()
+    found: str | None = get_last_checkpoint(str(folder))  # type: ignore[no-untyped-call]
+    return Path(found) if found else None
+
+
+def read_curves(history: Sequence[dict[str, Any]]) -> dict[str, list[list[float]]]:
+    """[step, value] lists by name, from a trainer's log."""
+    curves = {
+        name: [[entry["step"], round(entry[logged], 6)] for entry in history if logged in entry]
+        for name, logged in CURVES.items()
     }
+    return {name: curve for name, curve in curves.items() if curve or name == "loss"}
 
 
-def _dataset(pairs: Sequence[PreferencePair], shifts: Sequence[Shift], folder: Path) -> Dataset:
-    """Conversations for TRL, with the shift in columns of its own, on disk."""
-    rows = [
-        {
-            "prompt": [{"role": "user", "content": pair.prompt}],
-            "chosen": [{"role": "assistant", "content": pair.chosen}],
-            "rejected": [{"role": "assistant", "content": pair.rejected}],
-            "prompt_id": pair.prompt_id,
-            "chosen_shift": shift.chosen,
-            "rejected_shift": shift.rejected,
-        }
-        for pair, shift in zip(pairs, shifts, strict=True)
-    ]
-    Dataset.from_list(rows).save_to_disk(folder)
-    return load_from_disk(folder)
+def _last(history: Sequence[dict[str, Any]], name: str) -> Any:
+    return next((entry[name] for entry in reversed(history) if name in entry), None)
 
 
-def _with_reference(trainer: Trainer, dataset: Dataset, base_hash: str, cache: ReferenceCache) -> tuple[Dataset, int]:
-    """The data set with ref_chosen_logps and ref_rejected_logps, shift included, and how many had to be computed.
-
-    The cache itself holds pure log-probabilities.
-    """
-    limit = trainer.args.max_length
-    keys = [
-        tuple(
-            logp_key(base_hash, row["prompt_ids"], row[side][: limit - len(row["prompt_ids"])])
-            for side in ("chosen_ids", "rejected_ids")
-        )
-        for row in dataset
-    ]
-    known = cache.get({key for both in keys for key in both})
-    missing = [index for index, both in enumerate(keys) if not known.keys() >= set(both)]
-    trainer.model.eval()
-    for indices, batch in _batches(trainer, dataset, missing):
-        logps = trainer.compute_ref_log_probs(trainer.model, batch)
-        for side, values in enumerate(logps):
-            known |= {keys[index][side]: logp for index, logp in zip(indices, values.tolist(), strict=True)}
-    cache.put({key: known[key] for index in missing for key in keys[index]})
-    columns: dict[str, list[float]] = {"ref_chosen_logps": [], "ref_rejected_logps": [], "length": []}
-    for row, (chosen, rejected) in zip(dataset, keys, strict=True):
-        columns["ref_chosen_logps"].append(known[chosen] + row["chosen_shift"])
-        columns["ref_rejected_logps"].append(known[rejected] + row["rejected_shift"])
-        columns["length"].append(len(row["prompt_ids"]) + max(len(row["chosen_ids"]), len(row["rejected_ids"])))
-    for name, values in columns.items():
-        dataset = dataset.add_column(name, values)
-    return dataset, 2 * len(missing)
+def in_training_order(dataset: Any, lengths: Sequence[int], recipe: PolicyRecipe, *, rows_each: int = 1) -> Any:
+    """All passes over a data set as one, in a fixed order. `rows_each` rows that follow one another stay together."""
+    order = training_order(lengths, epochs=recipe.epochs, batch_size=update_size(recipe), seed=recipe.seed)
+    return dataset.select([rows_each * index + row for index in order for row in range(rows_each)])
 
 
-def _batches(
-    trainer: Trainer, dataset: Dataset, indices: Sequence[int]
-) -> Iterator[tuple[list[int], dict[str, Tensor]]]:
-    """Collated batches of these rows, of like length, with their indices."""
-    lengths = {index: sum(len(dataset[index][name]) for name in ("prompt_ids", "chosen_ids")) for index in indices}
-    order = sorted(indices, key=lengths.__getitem__)
-    size = trainer.args.per_device_train_batch_size
-    loader = DataLoader(dataset.select(order), batch_size=size, collate_fn=trainer.data_collator)
-    for start, batch in zip(range(0, len(order), size), loader, strict=True):
-        yield order[start : start + size], {k: v.to(trainer.accelerator.device) for k, v in batch.items()}
+def update_size(recipe: PolicyRecipe) -> int:
+    """Pairs that make one update, over all processes."""
+    processes: int = PartialState().num_processes
+    return recipe.batch_size * recipe.accumulation * processes
 
 
-def _held_out_preference(trainer: Trainer, task: PolicyTask) -> dict[str, Any]:
-    """How the policy's own reward beta h, apart from the shift, orders held-out pairs."""
-    if not task.held_out:
-        return {"held_out_preference": pair_accuracy([], [])}
-    dataset = trainer.eval_dataset
-    margins, prompts = [], []
-    trainer.model.eval()
-    for indices, batch in _batches(trainer, dataset, range(len(dataset))):
-        chosen, rejected = response_logps(trainer.model, batch)
-        for index, policy in zip(indices, (chosen - rejected).tolist(), strict=True):
-            row = dataset[index]
-            reference = row["ref_chosen_logps"] - row["ref_rejected_logps"]
-            shift = row["chosen_shift"] - row["rejected_shift"]
-            margins.append(task.recipe.beta * (policy - (reference - shift)))
-            prompts.append(row["prompt_id"])
+def trainer_arguments(
+    recipe: PolicyRecipe, place: Workplace, *, pairs: int, held_out: int, rows_each: int = 1
+) -> Metrics:
+    """Arguments that every trainer takes. The passes come as one, so each pass ends after a number of updates."""
+    on_gpu = torch.cuda.is_available()
+    a_pass = max(1, math.ceil(pairs / update_size(recipe)))
+    evaluates, stops_early = bool(held_out), bool(held_out and recipe.patience)
+    eval_steps = recipe.eval_steps or a_pass
     return {
-        "held_out_preference": pair_accuracy([float(margin > 0) for margin in margins], prompts),
-        "held_out_implicit_margin": sum(margins) / len(margins),
+        "output_dir": str(place.checkpoints),
+        "num_train_epochs": 1,
+        "train_sampling_strategy": "sequential",
+        "learning_rate": recipe.learning_rate,
+        "per_device_train_batch_size": recipe.batch_size * rows_each,
+        "per_device_eval_batch_size": recipe.batch_size * rows_each,
+        "gradient_accumulation_steps": recipe.accumulation,
+        "max_length": recipe.max_length,
+        "weight_decay": recipe.weight_decay,
+        "warmup_steps": recipe.warmup,
+        "lr_scheduler_type": "cosine",
+        "gradient_checkpointing": recipe.gradient_checkpointing,
+        "bf16": on_gpu,
+        "use_cpu": not on_gpu,
+        "dataloader_pin_memory": on_gpu,
+        "remove_unused_columns": False,
+        "eval_strategy": "steps" if evaluates else "no",
+        "eval_steps": eval_steps,
+        "save_strategy": "steps",
+        # The best checkpoint can be kept only if each evaluation has one.
+        "save_steps": eval_steps if stops_early else recipe.save_steps or a_pass,
+        "save_total_limit": 2,
+        "load_best_model_at_end": stops_early,
+        "metric_for_best_model": "eval_loss" if stops_early else None,
+        "restore_callback_states_from_checkpoint": True,
+        "logging_steps": 1,
+        "report_to": list(place.report_to) or "none",
+        "seed": recipe.seed,
     }
 
 
-@torch.no_grad()
-def response_logps(model: Any, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
-    """Summed log-probability of chosen and rejected responses in nats. Shapes: (batch,)"""
-    labels = batch["input_ids"].masked_fill(batch["completion_mask"] == 0, -100)
-    output = model(
-        input_ids=batch["input_ids"],
-        attention_mask=batch["attention_mask"],
-        labels=labels,
-        use_cache=False,
-        fused_lm_head=True,
-    )
-    chosen, rejected = output.log_probs.sum(dim=1).chunk(2)
-    return chosen, rejected
+def callbacks(recipe: PolicyRecipe, *, held_out: int) -> list[TrainerCallback]:
+    return [EarlyStoppingCallback(recipe.patience)] if recipe.patience and held_out else []
 
 
-def _load(task: PolicyTask) -> PreTrainedModel:
-    options: dict[str, Any] = {}
-    if task.recipe.four_bit:
-        if not torch.cuda.is_available():
-            raise InputError("this recipe loads the model in 4 bits, which needs a GPU: take --recipe cpu")
-        options["quantization_config"] = BitsAndBytesConfig(  # type: ignore[no-untyped-call]
-            load_in_4bit=True,
-            bnb_4bit_quant_type="nf4",
-            bnb_4bit_use_double_quant=True,
-            bnb_4bit_compute_dtype=torch.bfloat16,
-        )
-    return load_policy(task.source, **options)
-
-
-def _lora(recipe: PolicyRecipe) -> LoraConfig:
+def lora(recipe: PolicyRecipe) -> LoraConfig:
+    """An adapter on all linear layers but the head: in Mistral the seven projections."""
     return LoraConfig(
         task_type="CAUSAL_LM",
         r=recipe.rank,
@@ -227,43 +200,22 @@ def _lora(recipe: PolicyRecipe) -> LoraConfig:
     )
 
 
-def _arguments(task: PolicyTask, work: Path) -> DPOConfig:
-    recipe, on_gpu = task.recipe, torch.cuda.is_available()
-    evaluation = ("steps" if recipe.eval_steps else "epoch") if task.held_out else "no"
-    stops_early = bool(recipe.patience and task.held_out)
-    return DPOConfig(
-        output_dir=str(work / "trainer"),
-        # MODPO divides beta by the primary weight; DPO has weight 1.
-        beta=recipe.beta / task.weights.primary_weight,
-        loss_type=["sigmoid"],
-        num_train_epochs=recipe.epochs,
-        learning_rate=recipe.learning_rate,
-        per_device_train_batch_size=recipe.batch_size,
-        per_device_eval_batch_size=recipe.batch_size,
-        gradient_accumulation_steps=recipe.accumulation,
-        max_length=recipe.max_length,
-        weight_decay=recipe.weight_decay,
-        warmup_steps=recipe.warmup,
-        lr_scheduler_type="cosine",
-        disable_dropout=recipe.dropout == 0,
-        gradient_checkpointing=recipe.gradient_checkpointing,
-        bf16=on_gpu,
-        use_cpu=not on_gpu,
-        dataloader_pin_memory=on_gpu,
-        remove_unused_columns=False,
-        train_sampling_strategy="group_by_length",
-        eval_strategy=evaluation,
-        eval_steps=recipe.eval_steps or None,
-        save_strategy=evaluation if stops_early else "no",
-        save_steps=recipe.eval_steps or 500,
-        save_total_limit=1,
-        load_best_model_at_end=stops_early,
-        metric_for_best_model="eval_loss" if stops_early else None,
-        logging_steps=1,
-        report_to="none",
-        seed=recipe.seed,
-    )
+def load_base(source: str, recipe: PolicyRecipe) -> PreTrainedModel:
+    """The base model as the recipe wants it.
 
-
-def _last(history: Sequence[dict[str, Any]], name: str) -> Any:
-    return next((entry[name] for entry in reversed(history) if name in entry), None)
+    Raises:
+        InputError: it cannot be loaded, or needs 4 bits where there is no GPU.
+    """
+    options: dict[str, Any] = {}
+    if recipe.four_bit:
+        if not torch.cuda.is_available():
+            raise InputError("this recipe loads the model in 4 bits, which needs a GPU: add --no-four-bit")
+        options["quantization_config"] = BitsAndBytesConfig(  # type: ignore[no-untyped-call]
+            load_in_4bit=True,
+            bnb_4bit_quant_type="nf4",
+            bnb_4bit_use_double_quant=True,
+            bnb_4bit_compute_dtype=torch.bfloat16,
+        )
+        # Each process holds its own copy, on its own GPU.
+        options["device_map"] = {"": PartialState().local_process_index}
+    return load_policy(source, **options)

@@ -1,6 +1,7 @@
 """Progress of the training libraries: one bar on stderr in place of their many, and stdout left to the result."""
 
 import warnings
+from pathlib import Path
 from typing import Any
 
 import datasets
@@ -9,6 +10,8 @@ from transformers import ProgressCallback, Trainer, TrainerCallback, TrainerCont
 from transformers.trainer_callback import PrinterCallback
 
 from annotation.progress import progress_bar
+
+SHOWN = {"loss": "loss", "margin": "rewards/margins", "accuracy": "rewards/accuracies"}
 
 
 def quiet_libraries() -> None:
@@ -25,19 +28,24 @@ def quiet_libraries() -> None:
 
 
 class StepProgress(TrainerCallback):
-    """A bar over optimiser steps, with the last loss."""
+    """A bar over updates with the last loss, margin and accuracy; and a sign of life in a file."""
 
-    def __init__(self, label: str) -> None:
+    def __init__(self, label: str, heartbeat: Path | None) -> None:
         self.label = label
+        self.heartbeat = heartbeat
         self.bar: Any = None
 
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        self.bar = progress_bar(total=state.max_steps, label=self.label)
+        if state.is_world_process_zero:
+            self.bar = progress_bar(total=state.max_steps, initial=state.global_step, label=self.label)
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
-        self.bar.update()
+        if self.bar is not None:
+            self.bar.update()
+            if self.heartbeat:
+                self.heartbeat.touch()
 
     def on_log(
         self,
@@ -48,16 +56,18 @@ class StepProgress(TrainerCallback):
         **kwargs: Any,
     ) -> None:
         if self.bar is not None and logs and "loss" in logs:
-            self.bar.set_postfix(loss=f"{float(logs['loss']):.3f}", refresh=False)
+            shown = {name: f"{float(logs[key]):.3f}" for name, key in SHOWN.items() if key in logs}
+            self.bar.set_postfix(shown, refresh=False)
 
     def on_train_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        self.bar.close()
+        if self.bar is not None:
+            self.bar.close()
 
 
-def report_steps(trainer: Trainer, label: str) -> None:
+def report_steps(trainer: Trainer, label: str, heartbeat: Path | None = None) -> None:
     """Let the trainer report through StepProgress alone: its own callbacks write the logs to stdout."""
     trainer.remove_callback(ProgressCallback)
     trainer.remove_callback(PrinterCallback)
-    trainer.add_callback(StepProgress(label))
+    trainer.add_callback(StepProgress(label, heartbeat))

@@ -65,6 +65,7 @@ class PolicyRecipe:
     weight_decay: float = option(0.01, "of AdamW")
     warmup: float = option(0.1, "share of the steps with rising learning rate")
     eval_steps: int = option(0, "updates between evaluations; 0 evaluates after each epoch")
+    save_steps: int = option(0, "updates between checkpoints; 0 saves after each epoch")
     patience: int = option(0, "evaluations without a lower loss before training stops; 0 never stops early")
     four_bit: bool = option(False, "load the base model in 4-bit NF4 (needs a GPU)")
     gradient_checkpointing: bool = option(False, "less memory, more time")
@@ -101,6 +102,7 @@ POLICY_RECIPES = {
         dropout=0.05,
         max_length=1024,
         eval_steps=50,
+        save_steps=50,
         patience=3,
         four_bit=True,
         gradient_checkpointing=True,

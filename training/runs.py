@@ -22,8 +22,12 @@ from django.utils import timezone
 
 from annotation.errors import InputError, StudyError
 from annotation.models import Criterion, System
+from training.model_card import model_card
 from training.models import PreferenceDataset, Run, RunStatus
 
+HEARTBEAT = "heartbeat"
+# Seconds after which a run that another machine began counts as stopped.
+SILENCE = 600
 LIBRARIES = ("torch", "transformers", "trl", "peft", "datasets", "accelerate")
 
 
@@ -41,6 +45,7 @@ class RunPlan:
     files: Sequence[Path] = ()
     parents: Sequence[Run] = ()
     system: System | None = None
+    resumable: bool = False
 
     @property
     def is_simulated(self) -> bool:
@@ -67,44 +72,107 @@ class RunInProgress:
 def recorded_run(plan: RunPlan) -> Iterator[RunInProgress]:
     """Record what happens inside as a run. If it fails, the row says why and no file is left.
 
+    A resumable run whose process was killed or interrupted keeps its checkpoints; the same plan again goes on from
+    them.
+
     Raises:
-        InputError: the name or the output folder is taken.
+        InputError: the name or the output folder is taken, or holds checkpoints of another plan.
         StudyError: what happened inside failed.
     """
-    name = plan.name or f"{plan.stem or plan.kind}-{timezone.now():%Y%m%d-%H%M%S}"
-    final = (plan.output or Path(settings.VAR_DIR) / "runs" / name).resolve()
-    _clear_dead(name)
-    _require_free(name, final)
-    staging = final.with_name(f".{final.name}.partial-{os.getpid()}")
-    staging.mkdir(parents=True)
+    row, final = _row(plan)
+    staging = staging_folder(final)
     started = time.monotonic()
-    run = RunInProgress(row=_start(plan, name, final), folder=staging)
+    run = RunInProgress(row=row, folder=staging)
     try:
         yield run
         run.metrics["seconds"] = round(time.monotonic() - started, 1)
         _write_record(run, plan)
         staging.rename(final)
     except BaseException as error:
+        if plan.resumable and not isinstance(error, Exception) and has_checkpoints(staging):
+            raise
         shutil.rmtree(staging, ignore_errors=True)
         _fail(run.row, error)
         if isinstance(error, StudyError) or not isinstance(error, Exception):
             raise
-        raise StudyError(f"run {name} failed: {one_line(error)} (--traceback shows where)") from error
+        raise StudyError(f"run {row.name} failed: {one_line(error)} (--traceback shows where)") from error
     run.row.metrics = run.metrics
     run.row.status, run.row.finished_at = RunStatus.DONE, timezone.now()
     run.row.save(update_fields=["metrics", "status", "finished_at"])
 
 
-def _clear_dead(name: str) -> None:
-    """Let go of the name if the process that held it was killed on this machine."""
-    row = Run.objects.filter(name=name, status=RunStatus.RUNNING).first()
-    process = row.environment.get("process", {}) if row else {}
-    if row and process.get("host") == socket.gethostname() and not _is_alive(process["pid"]):
-        shutil.rmtree(row.folder.with_name(f".{row.folder.name}.partial-{process['pid']}"), ignore_errors=True)
-        _fail(row, StudyError("killed"))
+def staging_folder(final: Path) -> Path:
+    """Where a run writes until it is done."""
+    return final.with_name(f".{final.name}.partial")
 
 
-def _is_alive(pid: int) -> bool:
+def has_checkpoints(staging: Path) -> bool:
+    return any(staging.glob("checkpoints/checkpoint-*/trainer_state.json"))
+
+
+def _row(plan: RunPlan) -> tuple[Run, Path]:
+    """The row and the final folder: those of a stopped run of the same plan, else new ones."""
+    stopped = [row for row in Run.objects.filter(status=RunStatus.RUNNING, kind=plan.kind) if not is_alive(row)]
+    for row in stopped:
+        if _is_same(row, plan) and has_checkpoints(staging_folder(row.folder)):
+            row.environment |= {"process": _process(), "resumed": row.environment.get("resumed", 0) + 1}
+            row.save(update_fields=["environment"])
+            return row, row.folder
+    name = plan.name or f"{plan.stem or plan.kind}-{timezone.now():%Y%m%d-%H%M%S}"
+    final = (plan.output or Path(settings.VAR_DIR) / "runs" / name).resolve()
+    for row in stopped:
+        if row.name == name or row.folder == final:
+            _let_go(row)
+    _require_free(name, final)
+    staging_folder(final).mkdir(parents=True)
+    return _start(plan, name, final), final
+
+
+def _is_same(row: Run, plan: RunPlan) -> bool:
+    """Whether a run has the settings and the data of a plan, and the name and folder if the plan has them."""
+    return (
+        row.config == json.loads(json.dumps(plan.config))
+        and row.environment.get("inputs") == _inputs(plan)
+        and plan.name in {"", row.name}
+        and (plan.output is None or plan.output.resolve() == row.folder)
+    )
+
+
+def _inputs(plan: RunPlan) -> list[str]:
+    """What identifies the data: hashes of data sets and files, names of runs."""
+    return [
+        *(dataset.content_hash for dataset in plan.datasets),
+        *(file_hash(file) for file in plan.files),
+        *(parent.name for parent in plan.parents),
+    ]
+
+
+def _let_go(row: Run) -> None:
+    """Free the name and folder of a run whose process was killed.
+
+    Raises:
+        InputError: it left checkpoints, which nobody may lose by a slip in an option.
+    """
+    staging = staging_folder(row.folder)
+    if has_checkpoints(staging):
+        raise InputError(
+            f"run {row.name} was stopped and has checkpoints, but of other settings or data: repeat those to go on, "
+            f"choose another --name, or remove {staging}"
+        )
+    shutil.rmtree(staging, ignore_errors=True)
+    _fail(row, StudyError("killed"))
+
+
+def is_alive(row: Run) -> bool:
+    """Whether the process of an unfinished run still works: it exists, or on another machine has shown itself."""
+    process = row.environment.get("process", {})
+    if process.get("host") == socket.gethostname():
+        return _exists(process["pid"])
+    heartbeat = staging_folder(row.folder) / HEARTBEAT
+    return heartbeat.exists() and time.time() - heartbeat.stat().st_mtime < SILENCE
+
+
+def _exists(pid: int) -> bool:
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
@@ -119,6 +187,8 @@ def _require_free(name: str, folder: Path) -> None:
         raise InputError(f"run {name} exists: runs are never overwritten, choose another --name")
     if folder.exists():
         raise InputError(f"{folder} exists: runs are never overwritten, choose another --output or remove it")
+    if (staging := staging_folder(folder)).exists():
+        raise InputError(f"{staging} is of a run that this site does not know or that is at work: remove it if not")
 
 
 def _start(plan: RunPlan, name: str, folder: Path) -> Run:
@@ -154,7 +224,7 @@ def one_line(error: BaseException) -> str:
 
 
 def _write_record(run: RunInProgress, plan: RunPlan) -> None:
-    """run.json: all that is needed to tell, and to repeat, how the folder came about."""
+    """run.json, all that is needed to tell, and to repeat, how the folder came about; README.md tells people."""
     record = {
         "name": run.row.name,
         "kind": run.row.kind,
@@ -169,7 +239,9 @@ def _write_record(run: RunInProgress, plan: RunPlan) -> None:
         "started_at": run.row.started_at.isoformat(),
         "finished_at": timezone.now().isoformat(),
     }
+    (run.folder / HEARTBEAT).unlink(missing_ok=True)
     (run.folder / "run.json").write_text(json.dumps(record, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    (run.folder / "README.md").write_text(model_card(record), encoding="utf-8")
 
 
 def read_record(folder: Path) -> dict[str, Any]:
@@ -230,9 +302,14 @@ def _environment(plan: RunPlan) -> dict[str, Any]:
         "simulated": plan.is_simulated,
         "python": platform.python_version(),
         "machine": platform.machine(),
-        "process": {"host": socket.gethostname(), "pid": os.getpid()},
+        "inputs": _inputs(plan),
+        "process": _process(),
         "libraries": {name: importlib.metadata.version(name) for name in LIBRARIES},
     }
+
+
+def _process() -> dict[str, Any]:
+    return {"host": socket.gethostname(), "pid": os.getpid()}
 
 
 def _git_commit() -> str | None:

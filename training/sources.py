@@ -78,15 +78,39 @@ def hold_out(
     Raises:
         InputError: all pairs are of one prompt.
     """
-    prompts = sorted({pair.prompt_id for pair in pairs})
-    if len(prompts) < 2:
-        raise InputError(f"the pairs are of {len(prompts)} prompt: two are needed at least, to train on and to test on")
-    random.Random(seed).shuffle(prompts)  # noqa: S311 - a reproducible split, no secret
-    held_out = set(prompts[: max(1, round(share * len(prompts)))])
+    held_out = hold_out_prompts([pair.prompt_id for pair in pairs], share=share, seed=seed)
     return (
         [pair for pair in pairs if pair.prompt_id not in held_out],
         [pair for pair in pairs if pair.prompt_id in held_out],
     )
+
+
+def hold_out_prompts(prompt_ids: Sequence[str], *, share: float, seed: int) -> set[str]:
+    """A share of the prompts, at least one, to test on.
+
+    Raises:
+        InputError: there is one prompt only.
+    """
+    prompts = sorted(set(prompt_ids))
+    if len(prompts) < 2:
+        raise InputError(f"the pairs are of {len(prompts)} prompt: two are needed at least, to train on and to test on")
+    random.Random(seed).shuffle(prompts)  # noqa: S311 - a reproducible split, no secret
+    return set(prompts[: max(1, round(share * len(prompts)))])
+
+
+def keyed_paths(option: str, items: Sequence[str]) -> dict[str, Path]:
+    """{criterion: file} from `criterion=file` items.
+
+    Raises:
+        InputError: an item is malformed, or a criterion comes twice.
+    """
+    paths: dict[str, Path] = {}
+    for item in items:
+        key, _, path = item.partition("=")
+        if not (key and path) or key in paths:
+            raise InputError(f"{option} {item}: write it once a criterion, as criterion=file")
+        paths[key] = Path(path)
+    return paths
 
 
 def split_argument(parser: argparse.ArgumentParser) -> None:

@@ -18,8 +18,9 @@ from tests.factories import (
 )
 from tests.training.conftest import command_line, text
 from training.models import PreferenceDataset, Reward, Run, RunStatus
-from training.modpo import Shift, Weights
-from training.policy import PolicyTask, build_trainer
+from training.modpo import Shift, only
+from training.policy import Workplace
+from training.preference import PreferenceTask
 from training.recipes import POLICY_RECIPES, PolicyRecipe
 from training.reference_cache import ReferenceCache, logp_key
 
@@ -28,16 +29,16 @@ RECIPE = PolicyRecipe(model="tiny", epochs=2, rank=2, alpha=4, max_length=64, le
 
 @pytest.fixture
 def trainer(tiny_policy, pairs, tmp_path):
-    task = PolicyTask(
+    task = PreferenceTask(
         source=str(tiny_policy),
         recipe=RECIPE,
-        weights=Weights(primary="empathy", values={"empathy": 1.0}),
+        weights=only("empathy"),
         pairs=pairs[:8],
         shifts=[Shift()] * 8,
         held_out=[],
         held_out_shifts=[],
     )
-    return build_trainer(task, tmp_path, ReferenceCache(tmp_path / "logps"))[0]
+    return task.build(Workplace(folder=tmp_path, cache=ReferenceCache(tmp_path / "logps")))[0]
 
 
 def test_every_adapter_weight_moves_and_no_other(trainer):
@@ -64,19 +65,21 @@ def test_only_the_responses_tokens_carry_loss(trainer):
 
 def test_a_prompt_that_fills_the_window_is_dropped_and_counted(tiny_policy, pairs, tmp_path):
     long = replace(pairs[0], prompt=text(0, 80))
-    task = PolicyTask(
+    task = PreferenceTask(
         source=str(tiny_policy),
         recipe=replace(RECIPE, max_length=24),
-        weights=Weights(primary="empathy", values={"empathy": 1.0}),
+        weights=only("empathy"),
         pairs=[long, *pairs[1:4]],
         shifts=[Shift(9.0, 9.0), Shift(1.0, 0.0), Shift(2.0, 0.0), Shift(3.0, 0.0)],
         held_out=[],
         held_out_shifts=[],
     )
-    trainer, counts = build_trainer(task, tmp_path, ReferenceCache(tmp_path / "logps"))
+    trainer, counts = task.build(Workplace(folder=tmp_path, cache=ReferenceCache(tmp_path / "logps")))
     assert (counts["train_pairs"], counts["dropped_pairs"]) == (3, 1)
     # The shifts stay with their own pairs.
-    assert list(trainer.train_dataset["chosen_shift"]) == [1.0, 2.0, 3.0]
+    assert {row["chosen_id"]: row["chosen_shift"] for row in trainer.train_dataset} == {
+        pair.chosen_id: number for number, pair in enumerate(pairs[1:4], start=1)
+    }
 
 
 def test_the_cache_knows_the_model_and_each_token(tmp_path):
@@ -210,6 +213,6 @@ def test_training_stops_when_the_held_out_loss_no_longer_falls(dpo, pairs_file, 
     )
     metrics = Run.objects.get(name="dpo").metrics
     assert metrics["train_pairs"] == 22
-    assert len(metrics["eval_loss"]) == 3  # of 9 updates
+    assert len(metrics["curves"]["eval_loss"]) == 3  # of 9 updates
     assert (tmp_path / "var" / "runs" / "dpo" / "adapter_model.safetensors").is_file()
     assert not list((tmp_path / "var" / "runs" / "dpo").glob("tmp*"))

@@ -1,5 +1,6 @@
 """MODPO on TRL's trainer against the formula, against DPO, and against what must be refused."""
 
+import itertools
 import json
 import math
 from dataclasses import replace
@@ -7,13 +8,16 @@ from dataclasses import replace
 import pytest
 import torch
 from django.core.management import CommandError, call_command
+from peft import get_peft_model_state_dict
+from safetensors.torch import load_file
 
 from annotation.errors import InputError
 from tests.training.conftest import command_line, write_lines
 from training.losses import modpo_loss
 from training.models import Run, RunStatus
 from training.modpo import Shift, Weights, parse_weights, read_rewards, shifts
-from training.policy import PolicyTask, build_trainer, response_logps, train_policy
+from training.policy import Workplace, train_policy
+from training.preference import PreferenceTask, response_logps
 from training.recipes import PolicyRecipe
 from training.reference_cache import ReferenceCache
 
@@ -45,7 +49,7 @@ def rewards(pairs):
 def make_task(tiny_policy, pairs, rewards):
     def make(weights=EVEN, **changes):
         made = shifts(pairs, weights, rewards, beta=RECIPE.beta)
-        return PolicyTask(
+        return PreferenceTask(
             source=str(tiny_policy),
             recipe=replace(RECIPE, **changes),
             weights=weights,
@@ -59,17 +63,24 @@ def make_task(tiny_policy, pairs, rewards):
 
 
 @pytest.fixture
-def cache(tmp_path):
-    return ReferenceCache(tmp_path / "cache" / "logps.sqlite3")
+def place(tmp_path):
+    """A workplace of its own each time it is called; the cache is shared."""
+    cache = ReferenceCache(tmp_path / "cache" / "logps.sqlite3")
+    numbers = itertools.count()
+    return lambda: Workplace(folder=tmp_path / f"run-{next(numbers)}", cache=cache)
+
+
+def losses(metrics):
+    return [loss for _, loss in metrics["curves"]["loss"]]
 
 
 def first_batch(trainer):
     return trainer.data_collator([trainer.train_dataset[index] for index in range(4)])
 
 
-def test_the_trainers_loss_is_the_modpo_loss_of_the_same_batch(make_task, cache, tmp_path):
+def test_the_trainers_loss_is_the_modpo_loss_of_the_same_batch(make_task, place):
     task = make_task()
-    trainer, _ = build_trainer(task, tmp_path, cache)
+    trainer, _ = task.build(place())
     with torch.no_grad():  # away from the reference, so that the policy's part counts too
         for name, parameter in trainer.model.named_parameters():
             if "lora_B" in name:
@@ -80,25 +91,33 @@ def test_the_trainers_loss_is_the_modpo_loss_of_the_same_batch(make_task, cache,
     with trainer.model.disable_adapter():
         reference = response_logps(trainer.model, batch)
     assert not torch.allclose(policy[0], reference[0])
-    margin = torch.tensor([shift.margin(RECIPE.beta) for shift in task.shifts[:4]])
+    rows = [trainer.train_dataset[index] for index in range(4)]
+    margin = torch.tensor([RECIPE.beta * (row["chosen_shift"] - row["rejected_shift"]) for row in rows])
     expected = modpo_loss(*policy, *reference, margin, beta=RECIPE.beta, primary_weight=0.5).mean()
     assert trainer.compute_loss(trainer.model, batch).item() == pytest.approx(expected.item(), abs=1e-5)
 
 
-def test_the_margin_changes_what_is_learned(make_task, cache, tmp_path):
-    losses = []
-    for index, factor in enumerate((1, 0)):
+def test_the_margin_changes_what_is_learned(make_task, place):
+    curves = []
+    for factor in (1, 0):
         task = make_task()
         task = replace(task, shifts=[Shift(factor * s.chosen, factor * s.rejected) for s in task.shifts])
-        folder = tmp_path / str(index)
-        folder.mkdir()
-        losses.append(dict(train_policy(task, folder, cache)["loss_curve"]))
+        curves.append(losses(train_policy(task, place())))
     # Safety prefers the rejected responses here, so m is negative and the first loss below ln 2.
-    assert losses[0][1] < losses[1][1] == pytest.approx(math.log(2), abs=1e-4)
-    assert losses[0][5] != pytest.approx(losses[1][5], abs=1e-3)
+    assert curves[0][0] < curves[1][0] == pytest.approx(math.log(2), abs=1e-4)
+    assert curves[0][4] != pytest.approx(curves[1][4], abs=1e-3)
 
 
-def test_all_weight_on_one_criterion_trains_as_trls_own_dpo(make_task, cache, tmp_path):
+def even(pairs):
+    """The pairs with all texts of one length, so that padding is the same however they are batched."""
+    return [
+        replace(pair, chosen=" ".join(pair.chosen.split()[:6]), rejected=" ".join(pair.rejected.split()[:6]))
+        for pair in pairs
+    ]
+
+
+def stock_dpo(task, trainer, tmp_path, **changes):
+    """TRL's own DPOTrainer, trained on the same rows in the same order, with its own reference log-probabilities."""
     from datasets import Dataset, load_from_disk
     from peft import LoraConfig
     from transformers import AutoModelForCausalLM, set_seed
@@ -107,22 +126,11 @@ def test_all_weight_on_one_criterion_trains_as_trls_own_dpo(make_task, cache, tm
     from training.language_models import load_tokenizer
     from training.progress import report_steps
 
-    task = make_task(DPO)
-    ours, _ = build_trainer(task, tmp_path, cache)
-    rows = [
-        {
-            "prompt": [{"role": "user", "content": pair.prompt}],
-            "chosen": [{"role": "assistant", "content": pair.chosen}],
-            "rejected": [{"role": "assistant", "content": pair.rejected}],
-            "length": row["length"],
-        }
-        for pair, row in zip(task.pairs, ours.train_dataset, strict=True)
-    ]
+    rows = [{key: row[key] for key in ("prompt", "chosen", "rejected")} for row in trainer.train_dataset]
     Dataset.from_list(rows).save_to_disk(tmp_path / "stock")
-    arguments = replace(ours.args, precompute_ref_log_probs=True, eval_strategy="no", output_dir=str(tmp_path / "o"))
     stock = DPOTrainer(
         model=AutoModelForCausalLM.from_pretrained(task.source, dtype=torch.float32),
-        args=arguments,
+        args=replace(trainer.args, eval_strategy="no", save_strategy="no", output_dir=str(tmp_path / "o"), **changes),
         train_dataset=load_from_disk(tmp_path / "stock"),
         processing_class=load_tokenizer(task.source),
         peft_config=LoraConfig(task_type="CAUSAL_LM", r=2, lora_alpha=4, target_modules="all-linear"),
@@ -130,19 +138,67 @@ def test_all_weight_on_one_criterion_trains_as_trls_own_dpo(make_task, cache, tm
     report_steps(stock, "stock")
     set_seed(RECIPE.seed)
     stock.train()
-    folder = tmp_path / "ours"
-    folder.mkdir()
-    curve = train_policy(task, folder, cache)["loss_curve"]
-    assert [loss for _, loss in curve] == pytest.approx(
-        [entry["loss"] for entry in stock.state.log_history if "loss" in entry], abs=2e-5
-    )
-    assert curve[-1][1] < curve[0][1]
+    return stock
 
 
-def test_reference_log_probabilities_are_computed_once_and_stay_pure(make_task, cache, tmp_path):
-    first, counts = build_trainer(make_task(), tmp_path / "1", cache)
+@pytest.mark.parametrize("precomputed", [True, False])
+def test_all_weight_on_one_criterion_is_trls_own_dpo_bit_for_bit(make_task, place, tmp_path, precomputed):
+    task = make_task(DPO)
+    task = replace(task, pairs=even(task.pairs), held_out=even(task.held_out))
+    trainer, _ = task.build(place())
+    stock = stock_dpo(task, trainer, tmp_path, precompute_ref_log_probs=precomputed)
+    ours = place()
+    curve = losses(train_policy(task, ours))
+    assert len(curve) == 5
+    assert curve[-1] < curve[0]
+    assert curve == [round(entry["loss"], 6) for entry in stock.state.log_history if "loss" in entry]
+    adapter = load_file(ours.folder / "adapter_model.safetensors")
+    expected = get_peft_model_state_dict(stock.model)
+    assert adapter.keys() == expected.keys()
+    assert all(torch.equal(adapter[name], expected[name]) for name in adapter)
+
+
+def test_the_order_of_the_margin_criteria_changes_nothing(make_task, place, pairs, rewards):
+    weights = {"empathy": 0.5, "safety": 0.3, "trust": 0.2}
+    rewards |= {(prompt, response, "trust"): -2 * reward for (prompt, response, _), reward in rewards.items()}
+    curves = []
+    for order in (["empathy", "safety", "trust"], ["trust", "safety", "empathy"]):
+        chosen = Weights(primary="empathy", values={name: weights[name] for name in order})
+        made = shifts(pairs, chosen, rewards, beta=RECIPE.beta)
+        task = replace(make_task(chosen), shifts=made[:20], held_out_shifts=made[20:])
+        curves.append(losses(train_policy(task, place())))
+    assert curves[0] == curves[1]
+
+
+def test_the_logged_margin_is_the_policys_own_without_the_shift(make_task, place):
+    metrics = train_policy(make_task(learning_rate=1e-12), place())
+    # A policy that has not moved has h = 0, whatever the shift.
+    assert metrics["mean_margin"] < -0.2
+    for name in ("margin", "eval_margin"):
+        assert [value for _, value in metrics["curves"][name]] == pytest.approx(
+            [0] * len(metrics["curves"][name]), abs=1e-4
+        )
+    assert metrics["held_out_implicit_margin"] == pytest.approx(0, abs=1e-4)
+
+
+def test_prompt_and_padding_carry_no_loss_though_pad_is_eos(make_task, place):
+    trainer, _ = make_task().build(place())
+    tokenizer = trainer.processing_class
+    assert tokenizer.pad_token_id == tokenizer.eos_token_id
+    row = trainer.train_dataset[0]
+    batch = trainer.data_collator([row, max(trainer.train_dataset, key=lambda row: row["length"])])
+    chosen = batch["input_ids"][0][batch["completion_mask"][0] == 1].tolist()
+    assert chosen == row["chosen_ids"]
+    assert chosen[-1] == tokenizer.eos_token_id or tokenizer.eos_token_id in chosen
+    logps, _ = response_logps(trainer.model, batch)
+    alone, _ = response_logps(trainer.model, trainer.data_collator([row]))
+    assert logps[0].item() == pytest.approx(alone[0].item(), abs=1e-5)
+
+
+def test_reference_log_probabilities_are_computed_once_and_stay_pure(make_task, place):
+    first, counts = make_task().build(place())
     assert counts["reference_logps_computed"] == 48
-    again, counts = build_trainer(make_task(DPO, rank=4, seed=5), tmp_path / "2", cache)
+    again, counts = make_task(DPO, rank=4).build(place())
     assert counts["reference_logps_computed"] == 0
     assert any(first.train_dataset["chosen_shift"])
     for shifted, pure in zip(first.train_dataset, again.train_dataset, strict=True):

@@ -4,18 +4,18 @@ from typing import Any
 
 from django.core.management.base import CommandParser
 
-from annotation.command import StudyCommand
 from annotation.errors import InputError
-from annotation.models import Split
-from training.alignment import Alignment, align, result_line
+from training.alignment import Alignment
+from training.command import AlignmentCommand, run_options
 from training.models import Run, RunKind
 from training.modpo import RewardKey, Weights, parse_weights, read_rewards
-from training.recipes import POLICY_RECIPES, add_recipe_arguments, chosen_recipe
-from training.sources import PairSource, add_run_arguments, add_source_arguments, pairs_of_file, pairs_of_study
+from training.recipes import PolicyRecipe
+from training.sources import PairSource, add_source_arguments
 
 
-class Command(StudyCommand):
-    help = "Train a policy on the primary criterion's pairs with the other criteria's rewards as a margin (MODPO)."
+class Command(AlignmentCommand):
+    help = """Train a policy on the primary criterion's pairs with the other criteria's rewards as a margin (MODPO).
+Killed and started again, it goes on."""
     examples = """\
   manage.py train_modpo --primary empathy --weight empathy=0.5 --weight safety=0.5 --study demo
   manage.py train_modpo --primary empathy --weight empathy=0.7 --weight safety=0.3 --study demo \\
@@ -23,7 +23,7 @@ class Command(StudyCommand):
   manage.py train_modpo --primary empathy --weight empathy=0.5 --weight safety=0.5 \\
       --pairs empathy_pairs.json --margins rewards.jsonl --output modpo --json"""
 
-    def add_arguments(self, parser: CommandParser) -> None:
+    def add_data_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--primary", required=True, metavar="CRITERION", help="criterion whose pairs are learned")
         parser.add_argument(
             "--weight", action="append", required=True, metavar="CRITERION=W", help="once a criterion; they sum to 1"
@@ -42,28 +42,19 @@ class Command(StudyCommand):
             metavar="CRITERION=RUN",
             help="with --study: reward model of a criterion (default: its latest on train prompts)",
         )
-        add_run_arguments(parser)
-        add_recipe_arguments(parser, POLICY_RECIPES)
 
-    def handle(self, *args: Any, **options: Any) -> None:
-        recipe = chosen_recipe(POLICY_RECIPES, options)
+    def job(self, options: dict[str, Any], recipe: PolicyRecipe) -> Alignment:
         weights = parse_weights(options["primary"], options["weight"])
         source, rewards, runs = (self.of_study if options["study"] else self.of_files)(weights, options)
-        job = Alignment(
+        return Alignment(
             kind=RunKind.MODPO,
             weights=weights,
             recipe=recipe,
-            source=source,
+            sources={weights.primary: source},
             rewards=rewards,
             parents=runs,
-            name=options["name"],
-            output=options["output"],
+            **run_options(options),
         )
-        run = align(job)
-        if options["json"]:
-            self.write_json({"run": run.name, "path": str(run.folder), "metrics": run.metrics})
-        else:
-            self.stdout.write(result_line(run))
 
     def of_study(
         self, weights: Weights, options: dict[str, Any]
@@ -75,7 +66,7 @@ class Command(StudyCommand):
         study = self.study(options["study"])
         weights.require_known(set(study.criteria.values_list("key", flat=True)), f"study {study.slug}")
         runs = reward_runs(study, weights, parse_reward_runs(options["reward_run"]))
-        source = pairs_of_study(study, weights.primary, split=Split.TRAIN, pairs="best-worst")
+        source = self.of_criterion(weights.primary, options)
         return source, rewards_of_pairs(study, source.pairs, runs), list(runs.values())
 
     def of_files(
@@ -85,5 +76,5 @@ class Command(StudyCommand):
             raise InputError("--pairs goes with --margins FILE: JSONL of prompt_id, response_id, criterion, reward")
         rewards = read_rewards(options["margins"])
         weights.require_known({key[2] for key in rewards} | {weights.primary}, str(options["margins"]))
-        source = pairs_of_file(options["pairs"])
+        source = self.of_criterion(weights.primary, options)
         return replace(source, files=(*source.files, options["margins"])), rewards, []
