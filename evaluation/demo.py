@@ -1,15 +1,11 @@
 """The demonstration: one study from consent to conclusion, with simulated people and real training.
 
-Each step is a management command that anyone could type. A step whose result is there already is passed over, so that a
-demonstration that was stopped goes on where it was and a finished one takes seconds.
+Stopped anywhere, it goes on where it was (see `evaluation.steps`).
 """
 
-import io
-import json
 import os
 import secrets
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,13 +13,13 @@ from typing import Any
 from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Permission
-from django.core.management import call_command
 from django.db import transaction
 
 from annotation.comparisons import assign_comparisons, create_comparisons
 from annotation.models import Rater, RaterKind, Response, Split, Study, StudyStatus
 from annotation.study_files import CONTENT_SYSTEM
 from evaluation.local_server import local_model_server
+from evaluation.steps import Procedure, Step, command_json, run_done
 from training.models import Run, RunStatus
 
 FOLDER = Path(settings.BASE_DIR) / "fixtures" / "demo"
@@ -34,17 +30,6 @@ SCORER, TOY = "held-out-scorers", "toy-llm"
 # The pairs were written to be told apart with ease: at the recipe's own pace the loss is nothing after a dozen steps,
 # and the policy repeats itself. Chosen on responses to scorer prompts, not on the test prompts.
 GENTLY = ("--learning-rate", "1e-4", "--epochs", "3")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Step:
-    name: str
-    is_done: Callable[[], bool]
-    command: tuple[str, ...]
-
-
-def run_done(name: str) -> bool:
-    return Run.objects.filter(name=name, status=RunStatus.DONE).exists()
 
 
 def reward_model(name: str, criterion: str, split: str, *options: str) -> Step:
@@ -119,38 +104,20 @@ def steps() -> Iterator[Step]:
 
 
 @dataclass
-class Demo:
-    """Carries the study through its steps. `say` gets a line of progress; `seconds` how long each step took."""
+class Demo(Procedure):
+    """Carries the study through its steps."""
 
-    say: Callable[[str], None]
-    seconds: dict[str, float] = field(default_factory=dict)
-
-    @property
-    def folder(self) -> Path:
-        folder = Path(settings.VAR_DIR) / "demo"
-        folder.mkdir(parents=True, exist_ok=True)
-        return folder
+    folder: Path = field(default_factory=lambda: Path(settings.VAR_DIR) / "demo")
 
     def run(self) -> dict[str, Any]:
         """Do what is left to do; returns the summary, which is also kept in summary.json."""
-        self.seconds = self.kept("seconds.json")
-        for step in steps():
-            if not step.is_done():
-                self.timed(step.name, *step.command)
+        self.carry_out(steps())
         self.judge()
         self.lock()
         self.prepare_try_out()
         summary = self.summary()
         self.keep("summary.json", summary)
         return summary
-
-    def timed(self, name: str, *command: str) -> None:
-        self.say(f"== {name}")
-        began = time.monotonic()
-        call_command(*command, stdout=io.StringIO())
-        # The first time counts: later ones find the work done.
-        self.seconds.setdefault(name, round(time.monotonic() - began, 1))
-        self.keep("seconds.json", self.seconds)
 
     def judge(self) -> None:
         """Simulated clinicians and a toy compare MODPO with the base; held-out scorers vote on all pairs of systems."""
@@ -220,23 +187,6 @@ class Demo:
             "runs": runs,
             "seconds": self.seconds,
         }
-
-    def kept(self, name: str) -> dict[str, Any]:
-        path = self.folder / name
-        return json.loads(path.read_text()) if path.exists() else {}
-
-    def keep(self, name: str, value: dict[str, Any]) -> None:
-        partial = self.folder / f"{name}.partial"
-        partial.write_text(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False))
-        partial.replace(self.folder / name)
-
-
-def command_json(*command: str) -> dict[str, Any]:
-    """What a command prints with --json."""
-    out = io.StringIO()
-    call_command(*command, "--json", stdout=out)
-    result: dict[str, Any] = json.loads(out.getvalue())
-    return result
 
 
 def copy_responses(source: Study, target: Study, names: tuple[str, ...]) -> None:
