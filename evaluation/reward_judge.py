@@ -1,4 +1,4 @@
-"""Reward models as a judge: one a criterion, the verdict by the difference of their normalised scores.
+"""Reward models as a judge: one a criterion, or one of several, the verdict by the difference of normalised scores.
 
 A judge never marks its own homework. A run is refused as a judge of a system when
 - it is among the runs the system came from, at any distance,
@@ -21,8 +21,8 @@ from training.runs import finished_run
 # In standard deviations of the reward over its training responses. A score is a real number: only equal ones tie.
 TIE_THRESHOLD = 0.0
 
-# (folder of the run, (prompt, response) texts) -> normalised scores, one a text.
-Scorer = Callable[[Path, Sequence[tuple[str, str]]], list[float]]
+# (folder of the run, (prompt, response) texts) -> {criterion: normalised scores, one a text}.
+Scorer = Callable[[Path, Sequence[tuple[str, str]]], Mapping[str, Sequence[float]]]
 
 
 def parse_runs(study: Study, pairs: Iterable[str]) -> dict[Criterion, Run]:
@@ -46,8 +46,8 @@ def parse_runs(study: Study, pairs: Iterable[str]) -> dict[Criterion, Run]:
 
 def _reward_run(criterion: Criterion, name: str) -> Run:
     run = finished_run(name, RunKind.REWARD_MODEL)
-    if run.criterion and run.criterion.key != criterion.key:
-        raise InputError(f"--run {criterion.key}={name}: that reward model learned {run.criterion.key}")
+    if criterion.key not in run.learned_criteria:
+        raise InputError(f"--run {criterion.key}={name}: that reward model learned {', '.join(run.learned_criteria)}")
     return run
 
 
@@ -101,12 +101,13 @@ def verdict(left: float, right: float, *, tie_threshold: float) -> Choice:
 def votes(
     assignments: Sequence[Assignment], runs: Mapping[Criterion, Run], scorer: Scorer, *, tie_threshold: float
 ) -> list[Vote]:
-    """A vote on each assignment. Every response is scored once a criterion, whatever it is compared with."""
+    """A vote on each assignment. Every response is scored once a run, whatever it is compared with."""
     started = time.perf_counter()
     responses = {response.pk: response for a in assignments for response in (a.left, a.right)}
     texts = [(response.prompt.text, response.text) for response in responses.values()]
+    columns = {run: scorer(run.folder, texts) for run in set(runs.values())}
     scores = {
-        criterion: dict(zip(responses, scorer(run.folder, texts), strict=True)) for criterion, run in runs.items()
+        criterion: dict(zip(responses, columns[run][criterion.key], strict=True)) for criterion, run in runs.items()
     }
     seconds = (time.perf_counter() - started) / max(1, len(assignments))
     found = []

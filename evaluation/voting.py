@@ -76,12 +76,12 @@ def _ask(judge: Judge, assignments: Sequence[Assignment], concurrency: int) -> I
 
 
 def _score(judge: Judge, assignments: Sequence[Assignment]) -> Iterator[Vote]:
-    from training.scoring import score_texts
+    from training.scoring import score_columns
 
     names = [f"{key}={name}" for key, name in judge.config["runs"].items()]
     runs = reward_judge.parse_runs(judge.rater.study, names)
     reward_judge.require_stranger(runs.values(), [assignment.comparison for assignment in assignments])
-    votes = reward_judge.votes(assignments, runs, score_texts, tie_threshold=judge.config["tie_threshold"])
+    votes = reward_judge.votes(assignments, runs, score_columns, tie_threshold=judge.config["tie_threshold"])
     store(votes, study=judge.rater.study)
     yield from votes
 

@@ -101,6 +101,11 @@ class Run(models.Model):
     def folder(self) -> Path:
         return Path(settings.VAR_DIR) / self.path
 
+    @property
+    def learned_criteria(self) -> list[str]:
+        """Keys of the criteria that a reward model scores: several where they share an encoder."""
+        return self.config.get("criteria") or [key for key in [self.config.get("criterion")] if key]
+
     def lineage(self) -> "models.QuerySet[Run]":
         """This run and every run it was made from, however far back."""
         known, frontier = {self.pk}, {self.pk}

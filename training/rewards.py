@@ -3,13 +3,15 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+from django.db.models import Q
+
 from annotation.errors import InputError, StudyError
 from annotation.models import Response, Study
 from training.models import Reward, Run, RunKind, RunStatus
 from training.modpo import RewardKey, Weights
 from training.pairs import PreferencePair
-from training.runs import finished_run, read_record
-from training.scoring import normalise, raw_scores
+from training.runs import finished_run
+from training.scoring import RunScorer
 
 CHUNK = 512
 
@@ -17,27 +19,28 @@ Track = Callable[[Iterable[Any]], Iterable[Any]]
 
 
 def score_responses(run: Run, responses: Iterable[Response], *, track: Track = iter) -> int:
-    """Store the run's reward of each response that has none yet; returns how many were new.
+    """Store the run's rewards of each response that has none yet, one a criterion; returns how many were new.
 
     Chunks are stored as they are done, so that a scoring that was stopped goes on where it was.
+
+    Raises:
+        InputError: the run's folder holds no whole reward model.
+        StudyError: a reward is no number; nothing of its chunk is stored.
     """
+    # All rewards of a response are stored at once, so a response with one has them all.
     known = set(Reward.objects.filter(run=run).values_list("response_id", flat=True))
     missing = sorted((response for response in responses if response.pk not in known), key=lambda r: len(r.text))
-    record = read_record(run.folder)
+    if not missing:
+        return 0
+    scorer = RunScorer(run.folder)
     for start in track(range(0, len(missing), CHUNK)):
         chunk = missing[start : start + CHUNK]
-        texts = [(response.prompt.text, response.text) for response in chunk]
-        scores = raw_scores(run.folder, texts, max_length=record["config"]["max_length"])
+        columns = scorer.raw([(response.prompt.text, response.text) for response in chunk])
         Reward.objects.bulk_create(
             (
-                Reward(
-                    run=run,
-                    criterion=record["criterion"],
-                    response=response,
-                    raw=raw,
-                    value=normalise(raw, record["metrics"]),
-                )
-                for response, raw in zip(chunk, scores, strict=True)
+                Reward(run=run, criterion=criterion, response=response, raw=raw, value=scorer.normalise(criterion, raw))
+                for criterion, column in columns.items()
+                for response, raw in zip(chunk, column, strict=True)
             ),
             ignore_conflicts=True,
         )
@@ -58,18 +61,23 @@ def reward_runs(study: Study, weights: Weights, given: Mapping[str, str]) -> dic
 
 def _given_run(key: str, name: str) -> Run:
     run = finished_run(name, RunKind.REWARD_MODEL)
-    if run.config.get("criterion") != key:
-        raise InputError(f"--reward-run {key}={name}: that reward model learned {run.config.get('criterion')}")
+    if key not in run.learned_criteria:
+        raise InputError(f"--reward-run {key}={name}: that reward model learned {', '.join(run.learned_criteria)}")
     if run.is_tainted:
         raise StudyError(f"run {name} learned from someone who has withdrawn since: train {key} anew")
     return run
 
 
 def _latest_run(study: Study, key: str) -> Run:
+    criterion = study.criterion(key)
     done = Run.objects.filter(
-        kind=RunKind.REWARD_MODEL, status=RunStatus.DONE, criterion=study.criterion(key), config__split="train"
+        # A shared encoder has no criterion of its own, but a data set of each.
+        Q(criterion=criterion) | Q(criterion=None, datasets__criterion=criterion),
+        kind=RunKind.REWARD_MODEL,
+        status=RunStatus.DONE,
+        config__split="train",
     )
-    run = next((run for run in done if not run.is_tainted and run.folder.is_dir()), None)
+    run = next((run for run in done.distinct() if not run.is_tainted and run.folder.is_dir()), None)
     if run is None:
         raise StudyError(
             f"study {study.slug} has no reward model of {key}: "
@@ -91,7 +99,8 @@ def rewards_of_pairs(study: Study, pairs: Sequence[PreferencePair], runs: Mappin
     rewards: dict[RewardKey, float] = {}
     for criterion, run in runs.items():
         score_responses(run, responses)
-        for reward in Reward.objects.filter(run=run, response__in=responses).select_related("response__prompt"):
+        stored = Reward.objects.filter(run=run, criterion=criterion, response__in=responses)
+        for reward in stored.select_related("response__prompt"):
             rewards[reward.response.prompt.key, reward.response.key, criterion] = reward.value
     return rewards
 

@@ -16,9 +16,17 @@ from training.models import PreferenceDataset, Run, RunKind, RunStatus
 pytestmark = pytest.mark.django_db
 
 
-def make_run(kind=RunKind.REWARD_MODEL, *, parents=(), datasets=(), **fields):
+def make_run(kind=RunKind.REWARD_MODEL, *, parents=(), datasets=(), learned="empathy", **fields):
+    config = {"criteria": learned} if isinstance(learned, list) else {"criterion": learned}
     run = Run.objects.create(
-        **{"name": f"run-{next(counter)}", "path": ".", "kind": kind, "status": RunStatus.DONE, **fields}
+        **{
+            "name": f"run-{next(counter)}",
+            "path": ".",
+            "kind": kind,
+            "status": RunStatus.DONE,
+            "config": config,
+            **fields,
+        }
     )
     run.parents.set(parents)
     run.datasets.set(datasets)
@@ -51,7 +59,7 @@ def comparisons(study):
 
 @pytest.fixture
 def training(study, comparisons):
-    reward = make_run(criterion=study.criteria.get(key="safety"), datasets=[make_dataset(study)])
+    reward = make_run(learned="safety", datasets=[make_dataset(study)])
     policy = make_run(RunKind.MODPO, parents=[reward], datasets=[make_dataset(study)])
     generation = make_run(RunKind.GENERATION, parents=[policy], system=study.systems.get(name="Aligned"))
     return reward, policy, generation
@@ -60,7 +68,8 @@ def training(study, comparisons):
 def prefer_aligned(folder, texts):
     """Stands for a reward model: Aligned is a deviation better, but for the first prompt's tie."""
     first = min(prompt for prompt, _ in texts)
-    return [0.05 if prompt == first else 1.0 if "Aligned" in response else 0.0 for prompt, response in texts]
+    scores = [0.05 if prompt == first else 1.0 if "Aligned" in response else 0.0 for prompt, response in texts]
+    return {"empathy": scores}
 
 
 def reward_judge(study, runs):
@@ -85,16 +94,20 @@ def test_a_reward_judge_gives_the_same_winner_in_both_orders(study, comparisons)
     assert plan(judge, comparisons) == []
 
 
-def test_each_response_is_scored_once_a_criterion(study, comparisons):
+@pytest.mark.parametrize(("shared", "expected"), [(False, [6, 6]), (True, [6])])
+def test_each_response_is_scored_once_a_run(study, comparisons, shared, expected):
     calls = []
 
     def scorer(folder, texts):
         calls.append(len(texts))
-        return [0.0] * len(texts)
+        return {"empathy": [float(len(text)) for _, text in texts], "safety": [-float(len(text)) for _, text in texts]}
 
-    runs = {criterion: make_run() for criterion in study.criteria.all()}
-    votes(plan(reward_judge(study, runs), comparisons), runs, scorer, tie_threshold=0.1)
-    assert calls == [6, 6]
+    encoder = make_run(learned=["empathy", "safety"])
+    runs = {criterion: encoder if shared else make_run(learned=criterion.key) for criterion in study.criteria.all()}
+    cast = votes(plan(reward_judge(study, runs), comparisons), runs, scorer, tie_threshold=0.1)
+    assert calls == expected
+    both = [{criterion.key: choice for criterion, choice in vote.choices.items()} for vote in cast]
+    assert all({vote["empathy"], vote["safety"]} == {"left", "right"} for vote in both)
 
 
 @pytest.mark.parametrize(
@@ -157,13 +170,13 @@ def test_runs_that_cannot_judge_are_refused(study, pairs, message):
     make_run(name="good")
     make_run(name="failed", status=RunStatus.FAILED)
     make_run(RunKind.DPO, name="policy")
-    make_run(name="safe", criterion=study.criteria.get(key="safety"))
+    make_run(name="safe", learned="safety")
     with pytest.raises((InputError, StudyError), match=message):
         parse_runs(study, pairs)
 
 
 def test_runs_come_in_the_studys_order_of_criteria(study):
-    first, second = make_run(), make_run()
+    first, second = make_run(learned=["safety", "empathy"]), make_run()
     found = parse_runs(study, [f"safety={first.name}", f"empathy={second.name}"])
     assert [criterion.key for criterion in found] == ["empathy", "safety"]
 
@@ -202,7 +215,7 @@ def reward_folder(tmp_path):
     tokenizer.save_pretrained(tmp_path)
     record = {
         "kind": "reward_model",
-        "config": {"max_length": 96},
+        "config": {"max_length": 96, "criterion": "empathy"},
         "metrics": {"reward_mean": 0.0, "reward_sd": 1e-6},
     }
     (tmp_path / "run.json").write_text(json.dumps(record))

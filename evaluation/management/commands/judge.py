@@ -20,6 +20,7 @@ class Command(StudyCommand):
     examples = """\
   manage.py judge --study pilot --name gpt --endpoint https://api.openai.com/v1 --model gpt-4o
   manage.py judge --study pilot --name scorers --run empathy=rm-empathy-scorer --run safety=rm-safety-scorer
+  manage.py judge --study pilot --name scorers --run empathy=rm-shared-scorer --run safety=rm-shared-scorer
   manage.py judge --study pilot --name toy --endpoint http://127.0.0.1:8081/v1 --model toy --systems Base MODPO"""
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -91,7 +92,7 @@ def reward_spec(study: Study, options: dict[str, Any]) -> JudgeSpec:
         kind=JudgeKind.REWARD_MODEL,
         config=reward_judge.judge_config(runs, seed=options["seed"]),
         is_toy=options["toy"],
-        runs=list(runs.values()),
+        runs=list(dict.fromkeys(runs.values())),
     )
 
 
