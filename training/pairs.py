@@ -2,20 +2,24 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
 from typing import Any
 
+from annotation.errors import InputError
 from annotation.files import Entry, read_json_lines, read_json_list, read_text
 
 
 @dataclass(frozen=True)
 class PreferencePair:
     """Two responses to a prompt. `rank_gap` is how many places they stand apart; `weight` is the pair's share of
-    the ranking it came from, so that a ranking counts once however many pairs it makes."""
+    the ranking it came from, so that a ranking counts once however many pairs it makes.
+
+    In a pair across prompts, from which reward models can learn, the rejected response answers a prompt of its own.
+    """
 
     prompt_id: str
     prompt: str
@@ -25,6 +29,19 @@ class PreferencePair:
     rejected: str
     rank_gap: int = 1
     weight: float = 1.0
+    rejected_prompt_id: str | None = None
+    rejected_prompt: str | None = None
+
+    @property
+    def prompt_ids(self) -> tuple[str, str]:
+        """What the chosen and what the rejected response answers."""
+        return self.prompt_id, self.prompt_id if self.rejected_prompt_id is None else self.rejected_prompt_id
+
+    @property
+    def texts(self) -> tuple[tuple[str, str], tuple[str, str]]:
+        """(prompt, response) of the chosen and of the rejected response."""
+        rejected_prompt = self.prompt if self.rejected_prompt is None else self.rejected_prompt
+        return (self.prompt, self.chosen), (rejected_prompt, self.rejected)
 
 
 @dataclass(frozen=True)
@@ -104,8 +121,9 @@ def authors_ranking(ranking: AggregateRanking) -> dict[str, Any]:
 
 
 def read_pairs(path: Path) -> list[PreferencePair]:
-    """The pairs of a file: JSONL with prompt, chosen, rejected (conversational or plain text) or the authors' JSON.
+    """The pairs of a file: JSONL in TRL's preference formats (conversational or plain text) or the authors' JSON.
 
+    Without a column prompt, each response brings its own in front of it, as a conversation, or has none, as a text.
     Ids that the file lacks are drawn from the texts, so that equal prompts keep one id and splits by prompt hold.
 
     Raises:
@@ -114,6 +132,20 @@ def read_pairs(path: Path) -> list[PreferencePair]:
     if read_text(path).lstrip().startswith("["):
         return [_from_authors(entry) for entry in read_json_list(path)]
     return [_from_trl(entry) for entry in read_json_lines(path)]
+
+
+def require_one_prompt(pairs: Iterable[PreferencePair]) -> None:
+    """Refuse pairs that tell a policy nothing, though a reward model can learn from them.
+
+    Raises:
+        InputError: the two responses of a pair answer different prompts, or none.
+    """
+    for pair in pairs:
+        if not pair.prompt or pair.rejected_prompt_id is not None:
+            raise InputError(
+                f"the pair {pair.chosen_id} over {pair.rejected_id} is not of two responses to one prompt: "
+                "a policy needs the prompt that both answer, reward models alone learn from other pairs"
+            )
 
 
 def _from_authors(entry: Entry) -> PreferencePair:
@@ -129,25 +161,55 @@ def _from_authors(entry: Entry) -> PreferencePair:
 
 
 def _from_trl(entry: Entry) -> PreferencePair:
-    texts = {column: _message(entry, column) for column in ("prompt", "chosen", "rejected")}
-    ids = {
-        f"{column}_id": entry.identifier(f"{column}_id") if f"{column}_id" in entry else _id_of(text)
-        for column, text in texts.items()
-    }
+    shared = _message(entry, "prompt", "user") if "prompt" in entry else None
+    (prompt, chosen), (rejected_prompt, rejected) = (_side(entry, side, shared) for side in ("chosen", "rejected"))
+    # A response without a prompt has only itself to be told by.
+    prompt_id = _id(entry, "prompt_id", prompt or chosen)
+    is_shared = prompt == rejected_prompt and "prompt_id" in entry and "rejected_prompt_id" not in entry
+    rejected_prompt_id = prompt_id if is_shared else _id(entry, "rejected_prompt_id", rejected_prompt or rejected)
+    is_across = rejected_prompt_id != prompt_id
+    if prompt != rejected_prompt and not (is_across and ("prompt_id" in entry) == ("rejected_prompt_id" in entry)):
+        entry.fail("rejected_prompt_id", "both prompts need an id of their own, or neither, since they differ")
     return PreferencePair(
-        **texts, **ids, rank_gap=int(_number(entry, "rank_gap")), weight=float(_number(entry, "weight"))
+        prompt_id=prompt_id,
+        prompt=prompt,
+        chosen_id=_id(entry, "chosen_id", chosen),
+        chosen=chosen,
+        rejected_id=_id(entry, "rejected_id", rejected),
+        rejected=rejected,
+        rank_gap=int(_number(entry, "rank_gap")),
+        weight=float(_number(entry, "weight")),
+        rejected_prompt_id=rejected_prompt_id if is_across else None,
+        rejected_prompt=rejected_prompt if is_across else None,
     )
 
 
-def _message(entry: Entry, column: str) -> str:
+def _side(entry: Entry, column: str, shared: str | None) -> tuple[str, str]:
+    """Prompt and response. Without a shared prompt, two messages are both, and anything else a response alone."""
+    if shared is not None:
+        return shared, _message(entry, column, "assistant")
+    if isinstance(messages := entry.values.get(column), list) and len(messages) > 1:
+        roles = [message.values.get("role") for message in entry.entries(column)]
+        if roles != ["user", "assistant"]:
+            entry.fail(column, "without a column prompt, two messages are required here: of the user, of the assistant")
+        first, second = (Entry(entry.path, entry.line, {column: [message]}) for message in messages)
+        return _message(first, column, "user"), _message(second, column, "assistant")
+    return "", _message(entry, column, "assistant")
+
+
+def _message(entry: Entry, column: str, role: str) -> str:
     """A plain text, or the content of the one message it is wrapped in."""
     if isinstance(entry.values.get(column), str):
         return entry.text(column)
     messages = entry.entries(column)
-    role = "user" if column == "prompt" else "assistant"
     if len(messages) != 1 or messages[0].values.get("role") != role:
         entry.fail(column, f"a text is required here, or one message of the role {role}")
     return Entry(entry.path, entry.line, {column: messages[0].values.get("content")}).text(column)
+
+
+def _id(entry: Entry, column: str, text: str) -> str:
+    """The id given, else one that equal texts share."""
+    return entry.identifier(column) if column in entry else _id_of(text)
 
 
 def _number(entry: Entry, column: str) -> int | float:
