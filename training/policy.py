@@ -110,11 +110,11 @@ def train_policy(task: PolicyTask, place: Workplace) -> Metrics:
 
 def last_checkpoint(folder: Path) -> Path | None:
     """The latest checkpoint that was written to its end: the trainer's state is the last of its files."""
-    if not folder.is_dir():
-        return None
-    for unfinished in folder.glob("checkpoint-*"):
-        if not (unfinished / "trainer_state.json").is_file() and PartialState().is_main_process:
-            shutil.rmtree(unfinished)
+    if PartialState().is_main_process:
+        folder.mkdir(exist_ok=True)
+        for unfinished in folder.glob("checkpoint-*"):
+            if not (unfinished / "trainer_state.json").is_file():
+                shutil.rmtree(unfinished)
     PartialState().wait_for_everyone()
     found: str | None = get_last_checkpoint(str(folder))  # type: ignore[no-untyped-call]
     return Path(found) if found else None

@@ -23,6 +23,9 @@ from training.policy import (
 )
 from training.recipes import PolicyRecipe
 
+# The label of a token that carries no loss.
+IGNORED = -100
+
 
 @dataclass(frozen=True, kw_only=True)
 class SFTTask:
@@ -51,7 +54,8 @@ class SFTTask:
             callbacks=callbacks(self.recipe, held_out=len(held_out or ())),
         )
         limit = self.recipe.max_length
-        trainer.train_dataset = trainer.train_dataset.filter(lambda row: any(row["completion_mask"][:limit]))
+        taught = [any(label != IGNORED for label in labels[:limit]) for labels in trainer.train_dataset["labels"]]
+        trainer.train_dataset = trainer.train_dataset.select([row for row, some in enumerate(taught) if some])
         lengths = [len(ids) for ids in trainer.train_dataset["input_ids"]]
         if not lengths:
             raise InputError(f"every prompt fills --max-length {limit} alone: raise it")
