@@ -21,6 +21,8 @@ from training.progress import quiet_libraries, report_steps
 from training.recipes import RewardRecipe
 from training.scoring import raw_scores
 
+# Weight of the penalty that keeps rewards around 0 (Eisenstein et al. 2023, arXiv:2312.09244, eq. 2).
+CENTRE = 0.01
 DROPOUTS = ("hidden_dropout_prob", "attention_probs_dropout_prob", "classifier_dropout", "attention_dropout")
 
 
@@ -51,7 +53,7 @@ def train_reward_model(
         dataset, truncated = encoded_pairs(tokenizer, pairs, recipe.max_length, Path(work) / "pairs")
         trainer: Any = RewardTrainer(
             model=load_classifier(source, recipe),
-            args=_arguments(recipe, work),
+            args=reward_arguments(recipe, work),
             train_dataset=dataset,
             processing_class=tokenizer,
         )
@@ -60,9 +62,9 @@ def train_reward_model(
         trainer.model.save_pretrained(folder)
         tokenizer.save_pretrained(folder)
     scores = _scores(folder, [*pairs, *held_out], recipe.max_length)
-    trained = [scores[text] for text in sorted({text for pair in pairs for text in _texts(pair)})]
+    trained = [scores[text] for text in sorted({text for pair in pairs for text in texts_of(pair)})]
     return RewardMetrics(
-        accuracy=_accuracy(held_out, scores),
+        accuracy=accuracy_of(held_out, scores),
         reward_mean=statistics.fmean(trained),
         # A head that gives all responses one score has no deviation to divide by.
         reward_sd=statistics.pstdev(trained) or 1.0,
@@ -80,7 +82,7 @@ def encoded_pairs(
 
     TRL drops what is longer than its own max_length; here everything was cut to fit, and counted.
     """
-    encoded = [[encode_for_reward(tokenizer, *text, max_length) for text in _texts(pair)] for pair in pairs]
+    encoded = [[encode_for_reward(tokenizer, *text, max_length) for text in texts_of(pair)] for pair in pairs]
     rows = [
         {"chosen_ids": chosen.ids, "rejected_ids": rejected.ids, "length": max(len(chosen.ids), len(rejected.ids))}
         for chosen, rejected in encoded
@@ -89,25 +91,31 @@ def encoded_pairs(
     return load_from_disk(folder), sum(side.truncated for both in encoded for side in both)
 
 
-def _texts(pair: PreferencePair) -> tuple[tuple[str, str], tuple[str, str]]:
+def texts_of(pair: PreferencePair) -> tuple[tuple[str, str], tuple[str, str]]:
     return (pair.prompt, pair.chosen), (pair.prompt, pair.rejected)
 
 
 def _scores(folder: Path, pairs: Sequence[PreferencePair], max_length: int) -> dict[tuple[str, str], float]:
-    texts = sorted({text for pair in pairs for text in _texts(pair)})
+    texts = sorted({text for pair in pairs for text in texts_of(pair)})
     return dict(zip(texts, raw_scores(folder, texts, max_length=max_length), strict=True))
 
 
-def _accuracy(pairs: Sequence[PreferencePair], scores: dict[tuple[str, str], float]) -> dict[str, Any]:
-    differences = [scores[chosen] - scores[rejected] for chosen, rejected in map(_texts, pairs)]
+def accuracy_of(pairs: Sequence[PreferencePair], scores: dict[tuple[str, str], float]) -> dict[str, Any]:
+    differences = [scores[chosen] - scores[rejected] for chosen, rejected in map(texts_of, pairs)]
     correct = [0.5 if difference == 0 else float(difference > 0) for difference in differences]
     return pair_accuracy(correct, [pair.prompt_id for pair in pairs])
 
 
-def load_classifier(source: str, recipe: RewardRecipe) -> Any:
+def load_classifier(source: str, recipe: RewardRecipe, criteria: Sequence[str] = ("reward",)) -> Any:
+    """An encoder with a new scalar head a criterion.
+
+    Raises:
+        InputError: it cannot be loaded.
+    """
     torch.manual_seed(recipe.seed)
     try:
-        config = AutoConfig.from_pretrained(source, num_labels=1)
+        config = AutoConfig.from_pretrained(source, id2label=dict(enumerate(criteria)))
+        config.label2id = {criterion: head for head, criterion in enumerate(criteria)}
         for name in DROPOUTS:
             if hasattr(config, name):
                 setattr(config, name, recipe.dropout)
@@ -116,7 +124,7 @@ def load_classifier(source: str, recipe: RewardRecipe) -> Any:
         raise InputError(f"model {source} cannot be loaded: {str(error).strip().splitlines()[0]}") from error
 
 
-def _arguments(recipe: RewardRecipe, work: str) -> RewardConfig:
+def reward_arguments(recipe: RewardRecipe, work: str) -> RewardConfig:
     on_gpu = torch.cuda.is_available()
     return RewardConfig(
         output_dir=work,
@@ -127,7 +135,7 @@ def _arguments(recipe: RewardRecipe, work: str) -> RewardConfig:
         weight_decay=recipe.weight_decay,
         warmup_steps=recipe.warmup,
         lr_scheduler_type="cosine",
-        center_rewards_coefficient=0.01,
+        center_rewards_coefficient=CENTRE,
         disable_dropout=recipe.dropout == 0,
         bf16=False,
         gradient_checkpointing=False,
