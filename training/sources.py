@@ -13,6 +13,7 @@ from django.utils import timezone
 from annotation.errors import InputError, StudyError
 from annotation.models import Criterion, Split, Study
 from training.datasets import export_preferences
+from training.manifest import require_unchanged
 from training.models import PreferenceDataset
 from training.pairs import PreferencePair, read_pairs
 
@@ -62,8 +63,9 @@ def pairs_of_file(path: Path) -> PairSource:
     """Pairs of a file.
 
     Raises:
-        InputError: the file is wrong or holds no pair.
+        InputError: the file is wrong, holds no pair, or is of an exported data set that has changed since.
     """
+    require_unchanged(path.parent)
     pairs = read_pairs(path)
     if not pairs:
         raise InputError(f"{path}: there are no pairs in it")

@@ -1,22 +1,29 @@
 import hashlib
 import json
+from collections import defaultdict
 
 import pytest
 from django.core.management import CommandError, call_command
 from django.db import IntegrityError
 
 from annotation.errors import InputError, StudyError
-from annotation.models import ConsentRecord, RankedResponse, Ranking, Rater, RaterKind
+from annotation.models import (
+    ConsentRecord,
+    RankedResponse,
+    Ranking,
+    Rater,
+)
 from tests.factories import (
     make_participant,
     make_prompt,
-    make_ranking,
     make_response,
     make_study,
     make_system,
     make_task,
 )
+from tests.training.rankings import manifest, rank
 from training import datasets
+from training.aggregation import AGGREGATIONS
 from training.datasets import export_preferences
 from training.models import PreferenceDataset
 from training.pairs import read_pairs
@@ -32,17 +39,6 @@ def study():
 @pytest.fixture
 def empathy(study):
     return study.criterion("empathy")
-
-
-def rank(criterion, prompt, *places, simulated=False):
-    """A participant's ranking; places are indices of the prompt's responses, best first."""
-    rater = make_participant(prompt.study, simulated=simulated).rater
-    responses = list(prompt.responses.order_by("pk"))
-    return make_ranking(make_task(rater, prompt), criterion, [responses[place] for place in places])
-
-
-def manifest(folder):
-    return json.loads((folder / "manifest.json").read_text())
 
 
 def test_rankings_are_voted_into_the_papers_pair(study, empathy, tmp_path):
@@ -77,7 +73,13 @@ def test_withdrawn_raters_and_drafts_are_left_out_and_counted(study, empathy, tm
     Ranking.objects.create(task=make_task(make_participant(study).rater, prompt), criterion=empathy)
     dataset = export_preferences(study, empathy, output=tmp_path / "out")
     assert (dataset.rankings, dataset.raters.count()) == (1, 1)
-    assert manifest(tmp_path / "out")["exclusions"] == {"raters_withdrawn": 1, "rankings_not_submitted": 1}
+    assert manifest(tmp_path / "out")["exclusions"] == {
+        "raters_withdrawn": 1,
+        "rankings_not_submitted": 1,
+        "rankings_of_another_source": 0,
+        "rankings_by_rule": {},
+        "rankings_by_any_rule": 0,
+    }
 
 
 def test_a_later_withdrawal_marks_the_data_set_and_the_next_export_is_another(study, empathy, tmp_path):
@@ -131,9 +133,9 @@ def test_simulated_raters_are_told_of_in_plain_words(study, empathy, tmp_path, c
     call_command("export_preferences", "--study", "pilot", "--criterion", "empathy", "--output", str(tmp_path / "out"))
     told = manifest(tmp_path / "out")
     assert told["simulated"] is True
-    assert told["label"].startswith("1 of 2 rankings are by simulated participants")
+    assert told["label"].startswith("1 of 2 rankings are by simulated raters: no person")
     assert told["counts"]["rankings_by"] == {"participant": 1, "simulated participant": 1}
-    assert "simulated participants among the raters" in capsys.readouterr().out
+    assert "(simulated raters among them)" in capsys.readouterr().out
 
 
 def test_ties_and_incomplete_rankings_are_dropped_and_counted(study, empathy, tmp_path):
@@ -162,14 +164,41 @@ def test_rankings_of_different_responses_are_not_mixed(study, empathy, tmp_path)
     assert manifest(tmp_path / "out")["counts"]["prompts"] == 1
 
 
-def test_the_rankings_of_one_kind_of_rater_can_be_asked_for(study, empathy, tmp_path):
-    prompt = make_prompt(study, responses=2)
-    rank(empathy, prompt, 0, 1)
-    judge = Rater.objects.create(study=study, kind=RaterKind.JUDGE, name="J")
-    make_ranking(make_task(judge, prompt), empathy)
-    assert export_preferences(study, empathy, output=tmp_path / "all").rankings == 2
-    people = export_preferences(study, empathy, output=tmp_path / "people", rater_kind=RaterKind.PARTICIPANT)
-    assert people.rankings == 1
+def test_the_aggregation_asked_for_orders_the_responses_and_is_told(study, empathy, tmp_path):
+    # The first response is best to 5 raters and worst to 4; the second, never worst, has the most points.
+    prompt = make_prompt(study, responses=3)
+    for _ in range(5):
+        rank(empathy, prompt, 0, 1, 2)
+    for _ in range(4):
+        rank(empathy, prompt, 1, 2, 0)
+    scores = {}
+    for aggregation in AGGREGATIONS:
+        dataset = export_preferences(study, empathy, output=tmp_path / aggregation, aggregation=aggregation)
+        assert dataset.aggregation == manifest(tmp_path / aggregation)["choices"]["aggregation"] == aggregation
+        (origin,) = map(json.loads, (tmp_path / aggregation / "provenance.jsonl").open())
+        scores[aggregation] = origin["scores"]
+    assert scores["weighted_voting"] == [8, 2, -10]
+    assert scores["borda"] == [13, 10, 4]
+    assert sum(scores["plackett_luce"]) == pytest.approx(0, abs=1e-5)
+    assert PreferenceDataset.objects.count() == 3
+
+
+def test_holding_out_every_prompt_is_refused(study, empathy, tmp_path):
+    rank(empathy, make_prompt(study, responses=2), 0, 1)
+    with pytest.raises(StudyError, match=r"holding out 0\.1 of 1 prompts leaves none to train on"):
+        export_preferences(study, empathy, output=tmp_path / "out", eval_fraction=0.1)
+    assert not list(tmp_path.iterdir())
+
+
+def test_weights_of_a_ranking_sum_to_1_and_the_manifest_says_why(study, empathy, tmp_path):
+    for _ in range(3):
+        rank(empathy, make_prompt(study, responses=5), 0, 1, 2, 3, 4)
+    export_preferences(study, empathy, output=tmp_path / "out", pairs="all")
+    weights = defaultdict(list)
+    for pair in read_pairs(tmp_path / "out" / "pairs.jsonl"):
+        weights[pair.prompt_id].append(pair.weight)
+    assert [(len(one), sum(one)) for one in weights.values()] == [(10, pytest.approx(1))] * 3
+    assert "their weights sum to 1" in manifest(tmp_path / "out")["weights"]
 
 
 @pytest.mark.parametrize(
@@ -282,11 +311,22 @@ def test_machines_get_the_manifest(study, empathy, tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
-    "choice", [{"file_format": "xml"}, {"pairs": "some"}, {"eval_fraction": 1.0}, {"eval_fraction": -0.1}]
+    "choice",
+    [
+        {"file_format": "xml"},
+        {"pairs": "some"},
+        {"eval_fraction": 1.0},
+        {"eval_fraction": -0.1},
+        {"aggregation": "kemeny"},
+        {"source": "robots"},
+    ],
 )
 def test_unknown_choices_are_refused(study, empathy, tmp_path, choice):
-    with pytest.raises(InputError):
+    rank(empathy, make_prompt(study, responses=2), 0, 1)
+    with pytest.raises(InputError) as caught:
         export_preferences(study, empathy, output=tmp_path / "out", **choice)
+    assert "\n" not in str(caught.value)
+    assert not list(tmp_path.iterdir())
 
 
 def test_the_number_of_queries_does_not_grow_with_the_rankings(study, empathy, tmp_path, django_assert_max_num_queries):
