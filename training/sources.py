@@ -77,14 +77,20 @@ def hold_out(
 ) -> tuple[list[PreferencePair], list[PreferencePair]]:
     """Pairs to train on and pairs of a share of the prompts, at least one, to test on. No prompt is in both.
 
+    A pair across prompts of which one is held out is in neither.
+
     Raises:
-        InputError: all pairs are of one prompt.
+        InputError: all pairs are of one prompt, or no pair is left to train or to test on.
     """
-    held_out = hold_out_prompts([pair.prompt_id for pair in pairs], share=share, seed=seed)
-    return (
-        [pair for pair in pairs if pair.prompt_id not in held_out],
-        [pair for pair in pairs if pair.prompt_id in held_out],
-    )
+    prompts = hold_out_prompts([key for pair in pairs for key in pair.prompt_ids], share=share, seed=seed)
+    held_out = [pair for pair in pairs if prompts.issuperset(pair.prompt_ids)]
+    train = [pair for pair in pairs if prompts.isdisjoint(pair.prompt_ids)]
+    if not (held_out and train):
+        raise InputError(
+            f"of {len(pairs)} pairs across prompts, none is left to {'test' if train else 'train'} on once prompts are "
+            "held out: give more pairs, or pairs of other prompts by --eval-pairs"
+        )
+    return train, held_out
 
 
 def hold_out_prompts(prompt_ids: Sequence[str], *, share: float, seed: int) -> set[str]:
