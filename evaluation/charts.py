@@ -27,6 +27,48 @@ class Dots:
 
 
 @dataclass(frozen=True)
+class Policy:
+    """A point of a trade-off: its label, whether it is on the front, and a statistic a criterion, the primary first."""
+
+    label: str
+    on_front: bool
+    values: tuple[Statistic, ...]
+
+
+@dataclass(frozen=True)
+class Tradeoff:
+    """Win rates over the base model on the primary criterion (up) and on each other one (across), a panel each.
+
+    `criteria` are names, the primary first; `floors` are those of the criteria in the same order.
+    """
+
+    criteria: tuple[str, ...]
+    policies: tuple[Policy, ...]
+    floors: tuple[float | None, ...]
+    note: str
+
+
+@dataclass(frozen=True)
+class Place:
+    """A system by its win rates on two criteria; `published` ones are the paper's."""
+
+    name: str
+    published: bool
+    x: Statistic
+    y: Statistic
+
+
+@dataclass(frozen=True)
+class Plane:
+    """Systems by two win rates between 0 and 1, ours beside the paper's."""
+
+    x_axis: str
+    y_axis: str
+    places: tuple[Place, ...]
+    note: str
+
+
+@dataclass(frozen=True)
 class Chart:
     """A figure of the report page: `name` stands in its address, `alt` says what it shows to who cannot see it."""
 

@@ -10,15 +10,20 @@ from typing import Any
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
 from matplotlib.ticker import PercentFormatter
 
-from evaluation.charts import Bars, Dots
+from evaluation.charts import Bars, Dots, Plane, Policy, Tradeoff
+from evaluation.statistics import Statistic
 
 INK, SOFT, LINE, PAPER = "#2b2723", "#575049", "#d8d0c4", "#fffefb"
 BLUE, ORANGE, GREEN, PURPLE, SKY = "#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9"
 TIE = "#e4dfd6"
 SERIES = ((BLUE, "o"), (ORANGE, "s"), (GREEN, "D"), (PURPLE, "^"), (SKY, "v"))
 WIDTH = 7.4  # inches
+# The side of a plane's panel in points of print, about, to place texts by.
+POINTS = 445.0
+Box = tuple[float, float, float, float]
 STYLE: Any = {
     "svg.fonttype": "path",
     "svg.hashsalt": "attune",
@@ -33,7 +38,7 @@ STYLE: Any = {
 WHISKER: dict[str, Any] = {"linewidth": 1.4, "solid_capstyle": "butt"}
 
 
-def draw(data: Bars | Dots, *, kind: str = "svg") -> bytes:
+def draw(data: Bars | Dots | Tradeoff | Plane, *, kind: str = "svg") -> bytes:
     """The figure as SVG or PDF: the same data give the same bytes."""
     out = io.BytesIO()
     with rc_context(STYLE):
@@ -44,7 +49,7 @@ def draw(data: Bars | Dots, *, kind: str = "svg") -> bytes:
 
 
 @singledispatch
-def figure_of(data: Bars | Dots) -> Figure:
+def figure_of(data: Bars | Dots | Tradeoff | Plane) -> Figure:
     raise TypeError(f"there is no figure of a {type(data).__name__}")
 
 
@@ -96,6 +101,130 @@ def agreement_dots(data: Dots) -> Figure:
     finish(axes, [name for name, _ in data.rows], top=-0.8 - len(data.series) * step)
     axes.set_xlim(0, 1)
     return figure
+
+
+@figure_of.register
+def tradeoff_panels(data: Tradeoff) -> Figure:
+    """A panel a criterion beside the primary one: each policy with the 95 % intervals of both win rates as a cross,
+    the base model where all win rates are a half, floors as lines. With two criteria the front is a line: what lies
+    below and left of it is dominated."""
+    others = range(1, len(data.criteria))
+    figure = Figure(figsize=(WIDTH, 5.6 if len(others) == 1 else 3.4 * ((len(others) + 1) // 2) + 0.6))
+    figure.set_layout_engine("constrained", w_pad=0.12, h_pad=0.12)
+    panels = figure.subplots((len(others) + 1) // 2, min(2, len(others)), squeeze=False).ravel()
+    for axes, k in zip(panels, others, strict=False):
+        square(axes)
+        for y, floor in ((False, data.floors[k]), (True, data.floors[0])):
+            if floor is not None:
+                floor_line(axes, floor, up=y)
+        if len(others) == 1:
+            staircase(axes, [policy for policy in data.policies if policy.on_front])
+        axes.plot(0.5, 0.5, marker="X", color=SOFT, markersize=7, zorder=2)
+        axes.annotate("base", (0.5, 0.5), (6, -11), textcoords="offset points", color=SOFT, fontsize=8)
+        for policy in data.policies:
+            cross(axes, policy, policy.values[k], policy.values[0])
+        axes.set_xlabel(f"{data.criteria[k]}: win rate over base")
+        axes.set_ylabel(f"{data.criteria[0]}: win rate over base")
+    for unused in panels[len(others) :]:
+        unused.set_visible(False)
+    figure.supxlabel(data.note, fontsize=8.5, color=SOFT, linespacing=1.6)
+    return figure
+
+
+def square(axes: Axes) -> None:
+    axes.set_facecolor(PAPER)
+    axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), aspect="equal")
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter(PercentFormatter(1))
+    axes.tick_params(length=0, pad=6)
+    axes.set_axisbelow(True)
+    axes.grid(color=LINE, linewidth=0.7)
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+
+
+def floor_line(axes: Axes, floor: float, *, up: bool) -> None:
+    draw_line = axes.axhline if up else axes.axvline
+    draw_line(floor, color=ORANGE, linewidth=1.6, linestyle=(0, (4, 2)), zorder=1)
+    place = (0.0, floor) if up else (floor, 0.0)
+    axes.annotate(f"floor {floor:.0%}", place, (4, 4), textcoords="offset points", color="#8a5a00", fontsize=8)
+
+
+def staircase(axes: Axes, front: list[Policy]) -> None:
+    """The edge of what the front dominates."""
+    corners = sorted((policy.values[1].value or 0.0, policy.values[0].value or 0.0) for policy in front)
+    xs = [0.0, *(x for x, _ in corners)]
+    ys = [y for _, y in corners]
+    if corners:
+        axes.step([*xs, xs[-1]], [ys[0], *ys, 0.0], where="pre", color=SKY, linewidth=1.4, zorder=1)
+
+
+def cross(axes: Axes, policy: Policy, x: Statistic, y: Statistic) -> None:
+    """Filled on the front, hollow where another policy is better on every criterion."""
+    if x.value is None or y.value is None:
+        return
+    if x.low is not None and x.high is not None:
+        axes.plot([x.low, x.high], [y.value, y.value], color=INK, alpha=0.55, zorder=2, **WHISKER)
+    if y.low is not None and y.high is not None:
+        axes.plot([x.value, x.value], [y.low, y.high], color=INK, alpha=0.55, zorder=2, **WHISKER)
+    fill = BLUE if policy.on_front else PAPER
+    axes.plot(x.value, y.value, marker="o", color=fill, markeredgecolor=BLUE, markersize=7, zorder=3)
+    label = axes.annotate(policy.label, (x.value, y.value), (6, 5), textcoords="offset points", color=INK, zorder=4)
+    label.set(fontsize=8.5, path_effects=[withStroke(linewidth=2.5, foreground=PAPER)])
+
+
+@figure_of.register
+def system_plane(data: Plane) -> Figure:
+    """A point a system: ours filled, with both 95 % intervals as a cross, the paper's hollow."""
+    figure = Figure(figsize=(WIDTH, 7.9))
+    figure.set_layout_engine("constrained", w_pad=0.12, h_pad=0.12)
+    axes = figure.add_subplot()
+    square(axes)
+    places = [(place, place.x.value, place.y.value) for place in data.places]
+    taken: list[Box] = []
+    for place, x, y in places:
+        if x is None or y is None:
+            continue
+        taken.append((POINTS * x - 5, POINTS * y - 5, POINTS * x + 5, POINTS * y + 5))
+        for low, high, along in ((place.x.low, place.x.high, True), (place.y.low, place.y.high, False)):
+            if low is not None and high is not None:
+                ends = ([low, high], [y, y]) if along else ([x, x], [low, high])
+                axes.plot(*ends, color=BLUE, alpha=0.45, zorder=2, **WHISKER)
+        fill, edge = (PAPER, SOFT) if place.published else (BLUE, INK)
+        axes.plot(x, y, marker="o", color=fill, markeredgecolor=edge, markersize=7, zorder=3)
+    for place, x, y in places:
+        if x is not None and y is not None:
+            text = f"{place.name} (paper)" if place.published else place.name
+            name_beside(axes, text, x, y, taken, SOFT if place.published else INK)
+    axes.set_xlabel("\n".join((data.x_axis, data.note)), linespacing=1.6)
+    axes.set_ylabel(data.y_axis)
+    return figure
+
+
+def name_beside(axes: Axes, text: str, x: float, y: float, taken: list[Box], colour: str) -> None:
+    """The text as near to its point as it can stand without covering points or other texts, in the panel."""
+    width, height = 4.7 * len(text), 9.0
+    places = [
+        (gap * dx - width * (1 - dx) / 2, gap * dy - height * (1 - dy) / 2)
+        for gap in (8, 16, 26)
+        for dx, dy in ((1, 0), (-1, 0), (0, 1), (0, -1), (1, 1), (-1, 1), (1, -1), (-1, -1))
+    ]
+    boxes = [(POINTS * x + dx, POINTS * y + dy, POINTS * x + dx + width, POINTS * y + dy + height) for dx, dy in places]
+    inside = (0.0, 0.0, POINTS, POINTS)
+    costs = [width * height - shared(box, inside) + sum(shared(box, other) for other in taken) for box in boxes]
+    best = costs.index(min(costs))
+    taken.append(boxes[best])
+    axes.annotate(
+        text, (x, y), places[best], textcoords="offset points", color=colour, fontsize=8, va="bottom", zorder=4,
+        path_effects=[withStroke(linewidth=2.5, foreground=PAPER)],
+    )  # fmt: skip
+
+
+def shared(one: Box, other: Box) -> float:
+    """Area that two boxes have in common."""
+    width = min(one[2], other[2]) - max(one[0], other[0])
+    height = min(one[3], other[3]) - max(one[1], other[1])
+    return max(0.0, width) * max(0.0, height)
 
 
 def canvas(rows: int, height: float, note: str, *, label: str = "") -> tuple[Figure, Axes]:
