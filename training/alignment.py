@@ -12,6 +12,7 @@ from training.base_models import resolve_model
 from training.distributed import processes, train_together
 from training.models import Run, RunKind
 from training.modpo import RewardKey, Weights, shifts
+from training.pairs import require_one_prompt
 from training.recipes import PolicyRecipe
 from training.runs import RunPlan, plain, recorded_run
 from training.sources import PairSource, hold_out, hold_out_prompts
@@ -54,8 +55,9 @@ def align(job: Alignment) -> Run:
         InputError: rewards are missing or make no margin, the model cannot be loaded, the name or output is taken.
     """
     model = resolve_model(job.recipe.model)
+    for source in job.sources.values():
+        require_one_prompt(source.pairs)
     task = TASKS[job.kind](job, model)
-    sources = job.sources.values()
     plan = RunPlan(
         kind=job.kind,
         config={
@@ -68,8 +70,8 @@ def align(job: Alignment) -> Run:
         stem=f"{job.kind}-{job.weights.primary}".replace("_", "-"),
         output=job.output,
         criterion=job.source.criterion,
-        datasets=[dataset for source in sources for dataset in source.datasets],
-        files=[file for source in sources for file in source.files],
+        datasets=[dataset for source in job.sources.values() for dataset in source.datasets],
+        files=[file for source in job.sources.values() for file in source.files],
         parents=job.parents,
         resumable=True,
     )

@@ -16,7 +16,7 @@ from tests.factories import (
     make_system,
     make_task,
 )
-from tests.training.conftest import command_line, text
+from tests.training.conftest import command_line, text, write_lines
 from training.models import PreferenceDataset, Reward, Run, RunStatus
 from training.modpo import Shift, only
 from training.policy import Workplace
@@ -195,6 +195,16 @@ def test_a_wrong_option_is_one_line_and_leaves_nothing(dpo, study, pairs_file, t
     assert not list(tmp_path.glob("*out*"))
     assert not Run.objects.filter(status=RunStatus.DONE).exists()
     assert not PreferenceDataset.objects.exists()
+
+
+@pytest.mark.django_db
+def test_pairs_across_prompts_teach_a_reward_model_but_no_policy(dpo, tmp_path):
+    said = [[{"role": "user", "content": f"i am {x}"}, {"role": "assistant", "content": "tell me"}] for x in "ab"]
+    file = write_lines(tmp_path / "across.jsonl", [{"chosen": said[0], "rejected": said[1]}] * 3)
+    with pytest.raises(CommandError, match="prompt") as caught:
+        dpo(criterion="empathy", pairs=file)
+    assert "\n" not in str(caught.value)
+    assert not Run.objects.exists()
 
 
 @pytest.mark.django_db
