@@ -84,6 +84,14 @@ class Run(models.Model):
         related_name="runs",
         help_text="The system a generation wrote for",
     )
+    rater = models.ForeignKey(
+        Rater,
+        models.PROTECT,
+        null=True,
+        blank=True,
+        related_name="personal_runs",
+        help_text="The person whose stated importance made its weights",
+    )
     started_at = models.DateTimeField(auto_now_add=True)
     finished_at = models.DateTimeField(null=True, blank=True)
 
@@ -116,13 +124,19 @@ class Run(models.Model):
 
     @property
     def is_tainted(self) -> bool:
-        """Whether a data set it or its ancestors learned from holds someone who has withdrawn since."""
-        return PreferenceDataset.objects.filter(runs__in=self.lineage(), raters__withdrawn_at__isnull=False).exists()
+        """Whether it or an ancestor learned from, or was made for, someone who has withdrawn since."""
+        return (
+            PreferenceDataset.objects.filter(runs__in=self.lineage(), raters__withdrawn_at__isnull=False).exists()
+            or self.lineage().filter(rater__withdrawn_at__isnull=False).exists()
+        )
 
     @property
     def is_simulated(self) -> bool:
-        """Whether it or an ancestor learned from simulated raters."""
-        return PreferenceDataset.objects.filter(runs__in=self.lineage(), raters__simulated=True).exists()
+        """Whether it or an ancestor learned from, or was made for, simulated raters."""
+        return (
+            PreferenceDataset.objects.filter(runs__in=self.lineage(), raters__simulated=True).exists()
+            or self.lineage().filter(rater__simulated=True).exists()
+        )
 
 
 class Reward(models.Model):

@@ -21,7 +21,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from annotation.errors import InputError, StudyError
-from annotation.models import Criterion, System
+from annotation.models import Criterion, Rater, System
 from training.model_card import model_card
 from training.models import PreferenceDataset, Run, RunStatus
 
@@ -45,6 +45,7 @@ class RunPlan:
     files: Sequence[Path] = ()
     parents: Sequence[Run] = ()
     system: System | None = None
+    rater: Rater | None = None
     resumable: bool = False
 
     @property
@@ -52,9 +53,10 @@ class RunPlan:
         """Whether anything of it goes back to simulated raters."""
         return any(
             [
+                self.rater is not None and self.rater.simulated,
                 *(dataset.is_simulated for dataset in self.datasets),
                 *(parent.is_simulated or parent.environment.get("simulated", False) for parent in self.parents),
-                *(_manifest(file).get("simulated", False) for file in self.files),
+                *(_beside(file).get("simulated", False) for file in self.files),
             ]
         )
 
@@ -204,6 +206,7 @@ def _start(plan: RunPlan, name: str, folder: Path) -> Run:
             path=str(folder.relative_to(var) if folder.is_relative_to(var) else folder),
             criterion=plan.criterion,
             system=plan.system,
+            rater=plan.rater,
         )
         row.datasets.set(plan.datasets)
         row.parents.set(plan.parents)
@@ -287,11 +290,12 @@ def plain(config: Any) -> dict[str, Any]:
     return {key: str(value) if isinstance(value, Path) else value for key, value in values.items()}
 
 
-def _manifest(file: Path) -> dict[str, Any]:
-    manifest = file.parent / "manifest.json"
-    if not manifest.is_file():
-        return {}
-    content = json.loads(manifest.read_text())
+def _beside(file: Path) -> dict[str, Any]:
+    """What an export or a run wrote about the folder that a file is in."""
+    record = next(
+        (file.parent / name for name in ("manifest.json", "run.json") if (file.parent / name).is_file()), None
+    )
+    content = json.loads(record.read_text()) if record else {}
     return content if isinstance(content, dict) else {}
 
 
