@@ -41,6 +41,7 @@ class RewardRecipe:
     weight_decay: float = option(0.01, "of AdamW")
     warmup: float = option(0.1, "share of the steps with rising learning rate")
     dropout: float = option(0.0, "dropout while training")
+    bf16: bool = option(True, "16-bit arithmetic in training; scores are computed in 32 bits")
     seed: int = option(0, "of weights, order and held-out prompts")
 
     def __post_init__(self) -> None:
@@ -67,7 +68,7 @@ class PolicyRecipe:
     eval_steps: int = option(0, "updates between evaluations; 0 evaluates after each epoch")
     save_steps: int = option(0, "updates between checkpoints; 0 saves after each epoch")
     patience: int = option(0, "evaluations without a lower loss before training stops; 0 never stops early")
-    four_bit: bool = option(False, "load the base model in 4-bit NF4 (needs a GPU)")
+    four_bit: bool = option(False, "load the base model in 4-bit NF4 (needs bitsandbytes)")
     gradient_checkpointing: bool = option(False, "less memory, more time")
     seed: int = option(0, "of weights, order and held-out prompts")
 

@@ -1,9 +1,10 @@
 """Training of reward models on TRL's RewardTrainer, one scalar head a criterion."""
 
+import random
 import statistics
 import tempfile
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,29 +15,38 @@ from trl.trainer.reward_config import RewardConfig
 from trl.trainer.reward_trainer import RewardTrainer
 
 from annotation.errors import InputError
-from training.accuracy import pair_accuracy
 from training.encoding import encode_for_reward, load_reward_tokenizer
+from training.order import training_order
 from training.pairs import PreferencePair
 from training.progress import quiet_libraries, report_steps
 from training.recipes import RewardRecipe
+from training.reward_report import ScoredPairs, Text, reward_report
 from training.scoring import raw_scores
 
 # Weight of the penalty that keeps rewards around 0 (Eisenstein et al. 2023, arXiv:2312.09244, eq. 2).
 CENTRE = 0.01
 DROPOUTS = ("hidden_dropout_prob", "attention_probs_dropout_prob", "classifier_dropout", "attention_dropout")
+CURVES = ("loss", "margin", "accuracy", "learning_rate")
+# Shares of the training prompts that the learning curve is measured at, before all of them.
+SHARES = (1 / 8, 1 / 4, 1 / 2)
 
 
 @dataclass(frozen=True, kw_only=True)
 class RewardMetrics:
-    """What a reward-model run found out; `accuracy` is a statistic over held-out pairs."""
+    """What a reward-model run found out; accuracy, calibration and length bias are of held-out pairs."""
 
     accuracy: dict[str, Any]
+    calibration: dict[str, Any]
+    length_bias: dict[str, Any]
     reward_mean: float
     reward_sd: float
     train_pairs: int
     train_prompts: int
     truncated_responses: int
     train_loss: float
+    updates: int
+    train_seconds: float
+    curves: dict[str, list[list[float]]]
 
 
 def train_reward_model(
@@ -46,33 +56,85 @@ def train_reward_model(
     recipe: RewardRecipe,
     folder: Path,
 ) -> RewardMetrics:
-    """Train on `pairs`, write model and tokenizer to the folder, score both sets from there."""
+    """Train on `pairs`, write model and tokenizer to the folder, score both sets from there.
+
+    Raises:
+        InputError: the model cannot be loaded.
+        StudyError: a score is no number.
+    """
     quiet_libraries()
     tokenizer = load_reward_tokenizer(source)
     with tempfile.TemporaryDirectory(dir=folder) as work:
         dataset, truncated = encoded_pairs(tokenizer, pairs, recipe.max_length, Path(work) / "pairs")
+        order = training_order(
+            dataset["length"],
+            epochs=recipe.epochs,
+            batch_size=recipe.batch_size,
+            seed=recipe.seed,
+            # TRL's loss has no weights. To draw a pair in proportion to its weight gives the same mean gradient.
+            weights=[pair.weight for pair in pairs],
+        )
         trainer: Any = RewardTrainer(
             model=load_classifier(source, recipe),
-            args=reward_arguments(recipe, work),
-            train_dataset=dataset,
+            args=reward_arguments(recipe, work, num_train_epochs=1, train_sampling_strategy="sequential"),
+            train_dataset=dataset.select(order),
             processing_class=tokenizer,
         )
         report_steps(trainer, "reward model")
-        train_loss = trainer.train().training_loss
+        result = trainer.train()
         trainer.model.save_pretrained(folder)
         tokenizer.save_pretrained(folder)
     scores = _scores(folder, [*pairs, *held_out], recipe.max_length)
-    trained = [scores[text] for text in sorted({text for pair in pairs for text in texts_of(pair)})]
+    mean, deviation = normalisation(pairs, scores)
     return RewardMetrics(
-        accuracy=accuracy_of(held_out, scores),
-        reward_mean=statistics.fmean(trained),
-        # A head that gives all responses one score has no deviation to divide by.
-        reward_sd=statistics.pstdev(trained) or 1.0,
+        **reward_report(ScoredPairs.of(held_out, scores)),
+        reward_mean=mean,
+        reward_sd=deviation,
         train_pairs=len(pairs),
-        train_prompts=len({pair.prompt_id for pair in pairs}),
+        train_prompts=len({key for pair in pairs for key in pair.prompt_ids}),
         truncated_responses=truncated,
-        train_loss=train_loss,
+        train_loss=result.training_loss,
+        updates=trainer.state.global_step,
+        train_seconds=result.metrics["train_runtime"],
+        curves=_curves(trainer.state.log_history),
     )
+
+
+def learning_curve(
+    source: str,
+    pairs: Sequence[PreferencePair],
+    held_out: Sequence[PreferencePair],
+    recipe: RewardRecipe,
+    folder: Path,
+) -> list[dict[str, Any]]:
+    """Accuracy on the same held-out pairs after training on 1/8, 1/4 and 1/2 of the prompts, each part of the next.
+
+    Updates are in proportion to prompts. Pairs across prompts dwindle with the square of the share, so they are passed
+    more often.
+    """
+    prompts = sorted({key for pair in pairs for key in pair.prompt_ids})
+    random.Random(recipe.seed).shuffle(prompts)  # noqa: S311 - a reproducible choice, no secret
+    points = []
+    for share in SHARES:
+        known = set(prompts[: round(share * len(prompts))])
+        part = [pair for pair in pairs if known.issuperset(pair.prompt_ids)]
+        if not part:
+            continue
+        epochs = recipe.epochs * share * len(pairs) / len(part)
+        with tempfile.TemporaryDirectory(dir=folder) as work:
+            metrics = train_reward_model(source, part, held_out, replace(recipe, epochs=epochs), Path(work))
+        points.append(curve_point(share, metrics))
+    return points
+
+
+def curve_point(share: float, metrics: RewardMetrics) -> dict[str, Any]:
+    return {
+        "share": share,
+        "prompts": metrics.train_prompts,
+        "pairs": metrics.train_pairs,
+        "updates": metrics.updates,
+        "accuracy": metrics.accuracy,
+    }
 
 
 def encoded_pairs(
@@ -82,7 +144,7 @@ def encoded_pairs(
 
     TRL drops what is longer than its own max_length; here everything was cut to fit, and counted.
     """
-    encoded = [[encode_for_reward(tokenizer, *text, max_length) for text in texts_of(pair)] for pair in pairs]
+    encoded = [[encode_for_reward(tokenizer, *text, max_length) for text in pair.texts] for pair in pairs]
     rows = [
         {"chosen_ids": chosen.ids, "rejected_ids": rejected.ids, "length": max(len(chosen.ids), len(rejected.ids))}
         for chosen, rejected in encoded
@@ -91,19 +153,28 @@ def encoded_pairs(
     return load_from_disk(folder), sum(side.truncated for both in encoded for side in both)
 
 
-def texts_of(pair: PreferencePair) -> tuple[tuple[str, str], tuple[str, str]]:
-    return (pair.prompt, pair.chosen), (pair.prompt, pair.rejected)
-
-
-def _scores(folder: Path, pairs: Sequence[PreferencePair], max_length: int) -> dict[tuple[str, str], float]:
-    texts = sorted({text for pair in pairs for text in texts_of(pair)})
+def _scores(folder: Path, pairs: Sequence[PreferencePair], max_length: int) -> dict[Text, float]:
+    texts = sorted({text for pair in pairs for text in pair.texts})
     return dict(zip(texts, raw_scores(folder, texts, max_length=max_length), strict=True))
 
 
-def accuracy_of(pairs: Sequence[PreferencePair], scores: dict[tuple[str, str], float]) -> dict[str, Any]:
-    differences = [scores[chosen] - scores[rejected] for chosen, rejected in map(texts_of, pairs)]
-    correct = [0.5 if difference == 0 else float(difference > 0) for difference in differences]
-    return pair_accuracy(correct, [pair.prompt_id for pair in pairs])
+def accuracy_of(pairs: Sequence[PreferencePair], scores: Mapping[Text, float]) -> dict[str, Any]:
+    return ScoredPairs.of(pairs, scores).accuracy()
+
+
+def normalisation(pairs: Sequence[PreferencePair], scores: Mapping[Text, float]) -> tuple[float, float]:
+    """Mean and deviation of the scores of all responses in the pairs."""
+    trained = [scores[text] for text in sorted({text for pair in pairs for text in pair.texts})]
+    # A head that gives all responses one score has no deviation to divide by.
+    return statistics.fmean(trained), statistics.pstdev(trained) or 1.0
+
+
+def _curves(history: Sequence[Mapping[str, Any]]) -> dict[str, list[list[float]]]:
+    """[step, value] lists by name."""
+    return {
+        name: [[entry["step"], round(entry[name], 6)] for entry in history if name in entry and "loss" in entry]
+        for name in CURVES
+    }
 
 
 def load_classifier(source: str, recipe: RewardRecipe, criteria: Sequence[str] = ("reward",)) -> Any:
@@ -124,28 +195,29 @@ def load_classifier(source: str, recipe: RewardRecipe, criteria: Sequence[str] =
         raise InputError(f"model {source} cannot be loaded: {str(error).strip().splitlines()[0]}") from error
 
 
-def reward_arguments(recipe: RewardRecipe, work: str) -> RewardConfig:
+def reward_arguments(recipe: RewardRecipe, work: str, **changes: Any) -> RewardConfig:
     on_gpu = torch.cuda.is_available()
-    return RewardConfig(
-        output_dir=work,
-        num_train_epochs=recipe.epochs,
-        learning_rate=recipe.learning_rate,
-        per_device_train_batch_size=recipe.batch_size,
-        max_length=recipe.max_length,
-        weight_decay=recipe.weight_decay,
-        warmup_steps=recipe.warmup,
-        lr_scheduler_type="cosine",
-        center_rewards_coefficient=CENTRE,
-        disable_dropout=recipe.dropout == 0,
-        bf16=False,
-        gradient_checkpointing=False,
-        use_cpu=not on_gpu,
-        dataloader_pin_memory=on_gpu,
-        train_sampling_strategy="group_by_length",
-        # The sampler reads the column of lengths; the collator takes only what it needs anyway.
-        remove_unused_columns=False,
-        logging_steps=1,
-        save_strategy="no",
-        report_to="none",
-        seed=recipe.seed,
-    )
+    arguments: dict[str, Any] = {
+        "output_dir": work,
+        "num_train_epochs": recipe.epochs,
+        "learning_rate": recipe.learning_rate,
+        "per_device_train_batch_size": recipe.batch_size,
+        "max_length": recipe.max_length,
+        "weight_decay": recipe.weight_decay,
+        "warmup_steps": recipe.warmup,
+        "lr_scheduler_type": "cosine",
+        "center_rewards_coefficient": CENTRE,
+        "disable_dropout": recipe.dropout == 0,
+        "bf16": recipe.bf16,
+        "gradient_checkpointing": False,
+        "use_cpu": not on_gpu,
+        "dataloader_pin_memory": on_gpu,
+        "train_sampling_strategy": "group_by_length",
+        # The collator takes only what it needs anyway.
+        "remove_unused_columns": False,
+        "logging_steps": 1,
+        "save_strategy": "no",
+        "report_to": "none",
+        "seed": recipe.seed,
+    }
+    return RewardConfig(**(arguments | changes))

@@ -2,13 +2,15 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
-from django.core.management.base import CommandParser
+from django.conf import settings
+from django.core.management.base import CommandError, CommandParser
 
 from annotation.command import StudyCommand
 from annotation.errors import InputError
-from training.models import RunKind
-from training.recipes import REWARD_RECIPES, add_recipe_arguments, chosen_recipe
-from training.runs import RunPlan, plain, recorded_run
+from training.models import Run, RunKind
+from training.pairs import PreferencePair
+from training.recipes import REWARD_RECIPES, RewardRecipe, add_recipe_arguments, chosen_recipe
+from training.runs import RunInProgress, RunPlan, plain, recorded_run
 from training.sources import (
     PairSource,
     add_run_arguments,
@@ -21,13 +23,16 @@ from training.sources import (
 
 HELD_OUT = 0.2
 
+Pairs = list[PreferencePair]
+
 
 class Command(StudyCommand):
     help = "Train a reward model of one criterion, and say how well it orders pairs of prompts it has not seen."
     examples = """\
   manage.py train_reward_model --criterion empathy --study demo
   manage.py train_reward_model --criterion safety --study demo --split scorer --name scorer-safety
-  manage.py train_reward_model --criterion empathy --pairs empathy_pairs.json --output reward-empathy --json"""
+  manage.py train_reward_model --criterion empathy --pairs train.jsonl --eval-pairs test.jsonl --learning-curve
+  manage.py train_reward_model --criterion empathy --study mine --recipe paper --search 20 --json"""
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--criterion", required=True, help="key of the criterion")
@@ -36,31 +41,37 @@ class Command(StudyCommand):
             "--eval-pairs", type=Path, metavar="FILE", help="pairs to test on (default: a fifth of the prompts)"
         )
         split_argument(parser)
+        parser.add_argument(
+            "--search",
+            type=int,
+            default=0,
+            metavar="TRIALS",
+            help="search the settings that are not given, by accuracy on prompts held out from training; stopped and "
+            "started again, it goes on",
+        )
+        parser.add_argument(
+            "--learning-curve",
+            action="store_true",
+            help="also train on 1/8, 1/4 and 1/2 of the prompts, which takes nearly as long again",
+        )
         add_run_arguments(parser)
         add_recipe_arguments(parser, REWARD_RECIPES)
 
     def handle(self, *args: Any, **options: Any) -> None:
         from training.base_models import resolve_model
-        from training.reward_model import train_reward_model
 
+        if options["search"] < 0:
+            raise CommandError(f"--search {options['search']}: a number of trials is required", returncode=2)
         recipe = chosen_recipe(REWARD_RECIPES, options)
         model = resolve_model(recipe.model)
         source = self.source(options)
         pairs, held_out = self.split(source, options, recipe.seed)
-        plan = RunPlan(
-            kind=RunKind.REWARD_MODEL,
-            config={"criterion": options["criterion"], "split": options["split"], **plain(recipe)},
-            name=options["name"],
-            stem=f"reward-{options['criterion']}",
-            output=options["output"],
-            criterion=source.criterion,
-            datasets=source.datasets,
-            files=source.files,
-        )
-        with recorded_run(plan) as run:
-            metrics = train_reward_model(model, pairs, held_out, recipe, run.folder)
-            run.metrics.update(dataclasses.asdict(metrics))
-        self.report(run.row.name, str(run.row.folder), run.metrics, as_json=options["json"])
+        with recorded_run(self.plan(source, recipe, options)) as run:
+            run.metrics["dropped_pairs"] = self.dropped(source, pairs, held_out, options)
+            if options["search"]:
+                recipe = self.search(run, model, pairs, recipe, options)
+            self.train(run, model, pairs, held_out, recipe, learning_curve=options["learning_curve"])
+        self.report(run.row, as_json=options["json"])
 
     def source(self, options: dict[str, Any]) -> PairSource:
         if options["study"]:
@@ -68,25 +79,123 @@ class Command(StudyCommand):
             return pairs_of_study(study, options["criterion"], split=options["split"], pairs="all")
         return pairs_of_file(options["pairs"])
 
-    def split(self, source: PairSource, options: dict[str, Any], seed: int) -> tuple[list[Any], list[Any]]:
+    def split(self, source: PairSource, options: dict[str, Any], seed: int) -> tuple[Pairs, Pairs]:
         if not options["eval_pairs"]:
             return hold_out(source.pairs, share=HELD_OUT, seed=seed)
         held_out = pairs_of_file(options["eval_pairs"]).pairs
-        known = {pair.prompt_id for pair in source.pairs} | {pair.prompt for pair in source.pairs}
-        if shared := next((p for p in held_out if p.prompt_id in known or p.prompt in known), None):
+        trained = {key for pair in source.pairs for key in prompts_of(pair)}
+        if shared := next((pair for pair in held_out if trained & prompts_of(pair)), None):
             raise InputError(
                 f"--eval-pairs {options['eval_pairs']}: prompt {shared.prompt_id} is trained on too, "
                 "which would flatter the accuracy: part the files by prompt"
             )
         return source.pairs, held_out
 
-    def report(self, name: str, folder: str, metrics: dict[str, Any], *, as_json: bool) -> None:
+    def dropped(self, source: PairSource, pairs: Pairs, held_out: Pairs, options: dict[str, Any]) -> int:
+        """Pairs across prompts of which one is held out and one is not."""
+        return 0 if options["eval_pairs"] else len(source.pairs) - len(pairs) - len(held_out)
+
+    def plan(self, source: PairSource, recipe: RewardRecipe, options: dict[str, Any]) -> RunPlan:
+        return RunPlan(
+            kind=RunKind.REWARD_MODEL,
+            config={
+                "criterion": options["criterion"],
+                "split": options["split"],
+                "search": options["search"],
+                **plain(recipe),
+            },
+            name=options["name"],
+            stem=f"reward-{options['criterion']}",
+            output=options["output"],
+            criterion=source.criterion,
+            datasets=source.datasets,
+            files=(*source.files, *filter(None, [options["eval_pairs"]])),
+        )
+
+    def search(
+        self, run: RunInProgress, model: str, pairs: Pairs, recipe: RewardRecipe, options: dict[str, Any]
+    ) -> RewardRecipe:
+        """The best recipe, which becomes the run's."""
+        from training.reward_search import Search, search_recipe, search_space
+
+        given = {name for name in plain(recipe) if options[name] is not None}
+        search = Search(source=model, pairs=pairs, recipe=recipe, space=search_space(options["recipe"], given))
+        best, run.metrics["search"] = search_recipe(
+            search,
+            trials=options["search"],
+            storage=Path(settings.VAR_DIR) / "searches",
+            scratch=run.folder,
+            say=self.say,
+        )
+        run.row.config |= plain(best)
+        run.row.save(update_fields=["config"])
+        return best
+
+    def train(
+        self,
+        run: RunInProgress,
+        model: str,
+        pairs: Pairs,
+        held_out: Pairs,
+        recipe: RewardRecipe,
+        *,
+        learning_curve: bool,
+    ) -> None:
+        from training import reward_model
+
+        metrics = reward_model.train_reward_model(model, pairs, held_out, recipe, run.folder)
+        run.metrics.update(dataclasses.asdict(metrics))
+        if learning_curve:
+            parts = reward_model.learning_curve(model, pairs, held_out, recipe, run.folder)
+            run.metrics["learning_curve"] = [*parts, reward_model.curve_point(1.0, metrics)]
+
+    def report(self, run: Run, *, as_json: bool) -> None:
+        metrics = run.metrics
         accuracy = metrics["accuracy"]
         if as_json:
-            self.write_json({"run": name, "path": folder, **accuracy, "metrics": metrics})
+            self.write_json({"run": run.name, "path": str(run.folder), **accuracy, "metrics": metrics})
             return
         self.stdout.write(
-            f"{name}: accuracy {accuracy['value']:.1%} ({accuracy['low']:.1%} to {accuracy['high']:.1%}) on "
-            f"{accuracy['n']} held-out pairs of {accuracy['prompts']} prompts; "
-            f"{metrics['truncated_responses']} of {2 * metrics['train_pairs']} texts truncated; {folder}"
+            f"{run.name}: accuracy {told(accuracy)} on held-out pairs of {accuracy['prompts']} prompts; "
+            f"{metrics['truncated_responses']} of {2 * metrics['train_pairs']} texts truncated; {run.folder}"
         )
+        for line in details(metrics):
+            self.stdout.write(f"  {line}")
+
+
+def prompts_of(pair: PreferencePair) -> set[tuple[str, str]]:
+    """What must not be trained on and tested on: the prompts, by id and by text."""
+    ids = {("id", key) for key in pair.prompt_ids}
+    return ids | {("text", prompt) for prompt, _ in pair.texts if prompt}
+
+
+def details(metrics: dict[str, Any]) -> list[str]:
+    calibration = metrics["calibration"]
+    bias = {name: told(statistic) for name, statistic in metrics["length_bias"].items()}
+    lines = [
+        f"where the shorter response was preferred {bias['shorter_preferred']}",
+        f"where the longer was preferred {bias['longer_preferred']}; by length alone {bias['longer_wins']}",
+        f"calibration error {calibration['ece']:.3f}, Brier {calibration['brier']:.3f} (a coin: 0.25)",
+    ]
+    if metrics["dropped_pairs"]:
+        lines.append(f"{metrics['dropped_pairs']} pairs left out: one of their prompts is held out, one is trained on")
+    lines += [
+        f"trained on {point['prompts']} prompts, {point['pairs']} pairs, {point['updates']} updates: "
+        f"accuracy {told(point['accuracy'])}"
+        for point in metrics.get("learning_curve", [])
+    ]
+    if search := metrics.get("search"):
+        best = search["trials"][search["best"]]
+        chosen = ", ".join(f"{name} {value:.3g}" for name, value in best["settings"].items())
+        failed = sum(trial["error"] is not None for trial in search["trials"])
+        lines.append(
+            f"settings of trial {best['number'] + 1} of {len(search['trials'])} ({failed} failed): {chosen}; "
+            f"accuracy there {told(best['accuracy'])}"
+        )
+    return lines
+
+
+def told(statistic: dict[str, Any]) -> str:
+    if statistic["value"] is None:
+        return f"unknown ({statistic['reason']})"
+    return f"{statistic['value']:.1%} ({statistic['low']:.1%} to {statistic['high']:.1%}, n {statistic['n']})"
