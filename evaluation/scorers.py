@@ -113,7 +113,7 @@ def require_strangers(scorers: Iterable[Run], teachers: Iterable[Run], texts: Co
 
 
 def prompts_of(run: Run) -> set[str]:
-    """Texts of the prompts that a reward model may have learned from: those of its data sets' split, or of its files.
+    """Texts of the prompts that a reward model may have learned from: those of its data sets' split, and of its files.
 
     Raises:
         StudyError: a file it learned from is gone, so that nobody can tell.
@@ -124,6 +124,9 @@ def prompts_of(run: Run) -> set[str]:
         split = dataset.filters.get("split")
         prompts = dataset.study.prompts.filter(split=split) if split else dataset.study.prompts.all()
         found.update(prompts.values_list("text", flat=True))
+        # Prompts may have changed their split since.
+        if (pairs := dataset.folder / "pairs.jsonl").is_file():
+            found.update(pair.prompt for pair in read_pairs(pairs))
     for file in map(Path, (entry["path"] for entry in read_record(run.folder).get("files", []))):
         if not file.is_file():
             raise StudyError(f"reward model {run} learned from {file}, which is gone: nobody can tell its prompts")

@@ -25,6 +25,7 @@ from tests.factories import (
 from tests.training.conftest import command_line, text, tiny_encoder, tiny_policy, write_lines  # noqa: F401
 from training.models import PreferenceDataset, Reward, Run, RunKind, RunStatus
 from training.runs import RunPlan, recorded_run
+from training.sources import pairs_of_study
 
 OTHERS = ["safety"]
 
@@ -348,6 +349,15 @@ def test_a_scorer_that_learned_from_a_file_is_known_by_the_files_prompts(study, 
     file.unlink()
     with pytest.raises(StudyError, match="is gone: nobody can tell"):
         require_strangers([scorer], [records[0]], set())
+
+
+def test_a_scorer_knows_the_prompts_it_learned_from_though_they_are_of_another_split_now(study):
+    source = pairs_of_study(study, "safety", split=Split.SCORER, pairs="all")
+    scorer = finished("scorer", study=study, split="scorer", datasets=source.datasets)
+    texts = {pair.prompt for pair in source.pairs}
+    assert prompts_of(scorer) == texts
+    study.prompts.filter(split=Split.SCORER).update(split=Split.TEST)
+    assert prompts_of(scorer) == texts
 
 
 def test_weights_of_the_primary_criterion_leave_the_rest_to_the_others_evenly():
