@@ -5,15 +5,17 @@
 #                    without a GPU some gigabytes of CUDA
 #   SERVE            0 ends `make demo` after the table of results
 #   PORT             of the demo site, 8000 by default
+#   SEEDS            of `make reproduce`, such as 0,1,2
 
 PYTHON ?= python3
 PORT ?= 8000
 SERVE ?= 1
+SEEDS ?= 0
 VENV := .venv
 RUN := $(VENV)/bin
 PIP := $(RUN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: help demo serve test test-sqlite test-postgres check format browser models benchmarks
+.PHONY: help demo serve reproduce test test-sqlite test-postgres check format browser models benchmarks
 
 help:
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -26,6 +28,9 @@ endif
 
 serve: $(VENV)/.demo ## serve the demonstration site again
 	$(RUN)/python manage.py serve_demo --port $(PORT)
+
+reproduce: $(VENV)/.demo ## the paper's methods on the demonstration's content, about half an hour a seed
+	$(RUN)/python manage.py reproduce_paper --phase 1 --seeds $(SEEDS)
 
 test: test-sqlite test-postgres ## the whole suite, on SQLite and on PostgreSQL, browser included
 

@@ -65,7 +65,8 @@ def win_rates(frame: pd.DataFrame, *, draws: int = 2000, seed: int = 0) -> dict[
     """{system: {criterion: win rate}}: wins over the prompts compared, averaged over opponents. A tie is no win.
 
     The interval is a bootstrap over prompts (`summarise_share`), n the number of prompts. The frame holds majorities:
-    one row a prompt, pair and criterion.
+    one row a prompt, pair and criterion. Where prompts belong together, as one prompt answered under several seeds, a
+    column `cluster` says so, and clusters are resampled.
 
     Raises:
         ValueError: a column is missing, a label is unknown, or a prompt, pair and criterion stands twice.
@@ -82,6 +83,8 @@ def win_rates(frame: pd.DataFrame, *, draws: int = 2000, seed: int = 0) -> dict[
 def criterion_win_rates(rows: pd.DataFrame, systems: list[str], *, draws: int, seed: int) -> dict[str, Statistic]:
     """{system: win rate} of one criterion."""
     prompts, names = pd.factorize(rows["prompt"], sort=True)
+    of_prompt = rows.drop_duplicates("prompt").sort_values("prompt")
+    clusters = pd.factorize(of_prompt["cluster" if "cluster" in rows else "prompt"], sort=True)[0]
     index = pd.Index(systems)
     shape = (len(names), len(systems), len(systems))
     won, met = np.zeros(shape), np.zeros(shape)
@@ -95,11 +98,11 @@ def criterion_win_rates(rows: pd.DataFrame, systems: list[str], *, draws: int, s
         opponents = (~np.isnan(pairs)).sum(axis=2).astype(np.float64)
         return {"rate": ratio(np.nansum(pairs, axis=2), opponents)}
 
-    values = bootstrap(compute, np.arange(len(names)), draws=draws, seed=seed)["rate"]
+    values = bootstrap(compute, clusters, draws=draws, seed=seed)["rate"]
     compared = met.any(axis=2).sum(axis=0)
-    reason = "it was compared with no other system"
+    count, reason = len(set(clusters)), "it was compared with no other system"
     return {
-        system: summarise_share(values[:, column], n=int(compared[column]), clusters=len(names), reason=reason)
+        system: summarise_share(values[:, column], n=int(compared[column]), clusters=count, reason=reason)
         for column, system in enumerate(systems)
     }
 
