@@ -7,7 +7,7 @@ from django import forms
 from django.contrib import admin, messages
 from django.contrib.admin.views.main import ChangeList
 from django.core.exceptions import PermissionDenied
-from django.db.models import Exists, F, OuterRef, QuerySet
+from django.db.models import Exists, F, FloatField, Func, OuterRef, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.template.response import TemplateResponse
@@ -54,6 +54,17 @@ class PreferenceDatasetAdmin(ReadOnlyAdmin):
         return bool(dataset.has_withdrawn)
 
 
+class FinalLoss(Func):
+    """The last loss of a run's curve, read in the database: the curve itself may be long."""
+
+    output_field = FloatField()
+    template = "JSON_EXTRACT(%(expressions)s, '$.curves.loss[#-1][1]')"
+
+    def as_postgresql(self, compiler: Any, connection: Any, **context: Any) -> Any:
+        template = "(%(expressions)s #>> '{curves,loss,-1,1}')::double precision"
+        return self.as_sql(compiler, connection, template=template, **context)
+
+
 class RunChangeList(ChangeList):
     """Rows that know whether simulated or withdrawn raters stand behind them: asked once, not row by row."""
 
@@ -61,7 +72,7 @@ class RunChangeList(ChangeList):
         runs: QuerySet[Run] = super().get_queryset(request, exclude_parameters)
         # Curves and configs can be long: the list takes from them what it shows.
         return runs.defer("config", "metrics").annotate(
-            loss_curve=F("metrics__curves__loss"),
+            final_loss=FinalLoss("metrics"),
             **{f"figure_{name}": F(f"metrics__{name}") for name in HEADLINES},
         )
 
@@ -104,7 +115,7 @@ class RunAdmin(ReadOnlyAdmin):
     @admin.display(description="key figure")
     def key_figure(self, run: Any) -> SafeString | str:
         figures = {name: getattr(run, f"figure_{name}") for name in HEADLINES}
-        row = headline({**figures, "curves": {"loss": run.loss_curve}})
+        row = headline(figures, run.final_loss)
         return (
             format_html("{}<small>{}</small>", row.value.text, ", ".join(filter(None, [row.name, row.value.small])))
             if row

@@ -32,16 +32,18 @@ def options_of(kind: str) -> dict[str, argparse.Action]:
     return {action.dest: action for action in parser._actions if action.dest != "help"}
 
 
-def command_of(run: Run, files: Sequence[str]) -> list[str]:
+def command_of(run: Run, record: Mapping[str, Any]) -> list[str]:
     """The command and each of its options, quoted for a shell; none if no command makes such runs.
 
-    It names no run: one made anew gets a name of its own.
-    `files` are those it learned from, in its order.
+    It names no run: one made anew gets a name of its own. `record` is its run.json, if there is one, which knows the
+    files it learned from and the order of its weights.
     """
     options = options_of(run.kind)
     if not options:
         return []
-    values = {**_config_values(run.config, options), **_origin(run, files)}
+    files = [file["path"] for file in record.get("files", [])]
+    config = record.get("config") or run.config
+    values = {**_config_values(config, options), **_origin(run, config, files)}
     given = [words for name, value in values.items() if name in options for words in _words(options[name], value)]
     return [shlex.join(words) for words in (["python", "manage.py", COMMANDS[run.kind]], *given)]
 
@@ -52,7 +54,9 @@ def _config_values(config: Mapping[str, Any], options: Mapping[str, argparse.Act
     for name in options:
         several = config.get(f"{name}s")
         if isinstance(several, dict):
-            values[name] = [f"{key}={value}" for key, value in several.items()]
+            # The primary criterion first: the joint loss knows it by its place.
+            first = sorted(several, key=lambda key: key != config.get("criterion"))
+            values[name] = [f"{key}={several[key]}" for key in first]
         elif isinstance(several, list):
             values[name] = several
         elif name in config:
@@ -60,9 +64,8 @@ def _config_values(config: Mapping[str, Any], options: Mapping[str, argparse.Act
     return values
 
 
-def _origin(run: Run, files: Sequence[str]) -> dict[str, Any]:
+def _origin(run: Run, config: Mapping[str, Any], files: Sequence[str]) -> dict[str, Any]:
     """Options that tell what is learned, and from what: the rankings of a study, files, other runs."""
-    config = run.config
     if run.kind == RunKind.MERGE:
         return {}
     if run.kind == RunKind.GENERATION:
@@ -75,7 +78,7 @@ def _origin(run: Run, files: Sequence[str]) -> dict[str, Any]:
         # The only command that cannot do without a name.
         values |= {"criterion": config.get("criteria", [])[1:], "name": f"{run.name}-again"}
         return {**values, "no_evaluation": "scorers" not in config}
-    return values | (_file_options(run, files) if files else _study_options(run))
+    return values | (_file_options(run.kind, config, files) if files else _study_options(run))
 
 
 def _study_options(run: Run) -> dict[str, Any]:
@@ -90,10 +93,10 @@ def _study_options(run: Run) -> dict[str, Any]:
     return {"study": dataset.study.slug if dataset else run.config.get("study"), "reward_run": rewards}
 
 
-def _file_options(run: Run, files: Sequence[str]) -> dict[str, Any]:
-    if run.kind == RunKind.JOINT_DPO:
-        return {"pairs": [f"{key}={file}" for key, file in zip(run.config.get("weights", {}), files, strict=False)]}
-    if run.kind == RunKind.MODPO:
+def _file_options(kind: str, config: Mapping[str, Any], files: Sequence[str]) -> dict[str, Any]:
+    if kind == RunKind.JOINT_DPO:
+        return {"pairs": [f"{key}={file}" for key, file in zip(config.get("weights", {}), files, strict=False)]}
+    if kind == RunKind.MODPO:
         return dict(zip(("pairs", "margins"), files, strict=False))
     return {"pairs": files[0]}
 

@@ -1,4 +1,7 @@
-"""What the admin's pages of a run, and of two runs side by side, show: the JSON of a record as readable rows."""
+"""What the admin's pages of a run, and of two runs side by side, show: the JSON of a record as readable rows.
+
+PostgreSQL keeps no order of keys, so that rows are put in order here.
+"""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -127,24 +130,25 @@ class Compared:
 
 def page_of(run: Run) -> RunPage:
     record = record_of(run)
-    help_texts = {name: option.help or "" for name, option in options_of(run.kind).items()}
+    meanings = {name: (option.help or "").replace("%%", "%") for name, option in options_of(run.kind).items()}
     metrics = metrics_of(run)
+    losses = curves_of(run).get("loss")
     return RunPage(
         run=run,
         state=state_of(run),
-        headline=headline(run.metrics),
+        headline=headline(run.metrics, losses[-1][1] if losses else None),
         step=provenance(run),
         charts=run_charts(curves_of(run)),
         note=curve_note(run),
         results=[Row(name, shown(value)) for name, value in flat(metrics) if not is_table(value)],
         tables=[table(name, value) for name, value in flat(metrics) if is_table(value)],
         settings=[
-            Row(label(name), shown(value, EXACT), help_texts.get(name, "").replace("%%", "%"))
-            for name, value in flat(run.config, names=str)
+            Row(label(name), shown(value, EXACT), meanings.get(name, ""))
+            for name, value in flat(settings_of(run), names=str)
         ],
         environment=[Row(name, shown(value)) for name, value in flat(environment_of(run))],
         files=files_of(run),
-        command=command_of(run, [file["path"] for file in record.get("files", [])]),
+        command=command_of(run, record),
         progress=progress_of(run),
     )
 
@@ -158,7 +162,7 @@ def comparison_of(first: Run, second: Run) -> Comparison:
             for letter, run, step, note in zip("AB", (first, second), steps, notes, strict=True)
         ],
         charts=overlaid_charts(curves_of(first), curves_of(second)),
-        settings=difference(first.config, second.config),
+        settings=difference(settings_of(first), settings_of(second)),
         results=pairs(metrics_of(first), metrics_of(second)),
         origins=difference(*(origin(step) for step in steps)),
     )
@@ -171,22 +175,27 @@ def state_of(run: Run) -> str:
     return run.get_status_display()
 
 
-def headline(metrics: Mapping[str, Any]) -> Row | None:
+def headline(metrics: Mapping[str, Any], final_loss: float | None) -> Row | None:
     """The figure that sums a run up: held-out accuracy, or else the final loss."""
     for name, text in HEADLINES.items():
         value = metrics.get(name)
         if isinstance(value, dict) and not is_statistic(value):
-            value = ", ".join(f"{label(key)} {shown(item).text}" for key, item in value.items())
+            value = ", ".join(f"{label(key)} {shown(item).text}" for key, item in sorted(value.items()))
         if value is not None:
             return Row(text, shown(value))
-    losses = metrics.get("curves", {}).get("loss")
-    return Row("final loss", shown(losses[-1][1])) if losses else None
+    return Row("final loss", shown(final_loss)) if final_loss is not None else None
 
 
 def metrics_of(run: Run) -> dict[str, Any]:
     """All but the curves, what was measured on held-out data first."""
     metrics = {name: value for name, value in run.metrics.items() if name not in CURVES}
-    return dict(sorted(metrics.items(), key=lambda item: not is_statistic(item[1])))
+    return dict(sorted(metrics.items(), key=lambda item: (not is_statistic(item[1]), item[0])))
+
+
+def settings_of(run: Run) -> dict[str, Any]:
+    """The config in the order of its command's options, after what the command was not told."""
+    places = {name: place for place, option in enumerate(options_of(run.kind)) for name in (option, f"{option}s")}
+    return dict(sorted(run.config.items(), key=lambda item: (places.get(item[0], -1), item[0])))
 
 
 def curves_of(run: Run) -> Mapping[str, Any]:
@@ -235,7 +244,7 @@ def _step_of(state: Path) -> int:
 
 def environment_of(run: Run) -> dict[str, Any]:
     """Where and with what it ran."""
-    values = {name: value for name, value in run.environment.items() if name not in NOT_ENVIRONMENT}
+    values = {name: value for name, value in sorted(run.environment.items()) if name not in NOT_ENVIRONMENT}
     if commit := values.get("git_commit"):
         values["git_commit"] = commit[:12]
     if host := run.environment.get("process", {}).get("host"):
@@ -269,7 +278,7 @@ def flat(values: Mapping[str, Any], *, names: Any = label, before: str = "") -> 
     for name, value in values.items():
         full = f"{before}{names(name)}"
         if isinstance(value, dict) and not is_statistic(value):
-            yield from flat(value, names=names, before=f"{full}: ")
+            yield from flat(dict(sorted(value.items())), names=names, before=f"{full}: ")
         else:
             yield full, value
 
@@ -285,10 +294,11 @@ def is_table(value: Any) -> bool:
 
 
 def table(name: str, records: Sequence[Any]) -> Table:
-    """Columns in the order in which the records name them; points have no head."""
+    """Columns with statistics last; points have no head."""
     named = all(isinstance(record, dict) for record in records)
-    rows = [dict(flat(record if named else {str(i): value for i, value in enumerate(record)})) for record in records]
-    columns = list(dict.fromkeys(name for row in rows for name in row))
+    rows = [dict(flat(record if named else {f"{i:03}": value for i, value in enumerate(record)})) for record in records]
+    measured = {name for row in rows for name, value in row.items() if is_statistic(value)}
+    columns = sorted({name for row in rows for name in row}, key=lambda name: (name in measured, name))
     cells = [[shown(row[name]) if name in row else Shown("") for name in columns] for row in rows]
     return Table(name, columns if named else [], cells)
 

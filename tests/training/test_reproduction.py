@@ -33,7 +33,8 @@ def dataset(study):
 
 def parsed(run, files=()):
     """The options as the command itself reads them from its command line."""
-    python, script, name, *rest = shlex.split(" ".join(command_of(run, files)))
+    record = {"config": run.config, "files": [{"path": file, "sha256": "ab"} for file in files]}
+    python, script, name, *rest = shlex.split(" ".join(command_of(run, record if files else {})))
     assert (python, script, name) == ("python", "manage.py", COMMANDS[run.kind])
     return vars(load_command_class(get_commands()[name], name).create_parser(script, name).parse_args(rest))
 
