@@ -27,7 +27,7 @@ def training_order(
     waiting: list[int] = []
     while len(order) + len(waiting) < total:
         rows = draw.sample(range(len(lengths)), len(lengths))
-        if weights is not None:
+        if weights is not None and len(set(weights)) > 1:
             rows = _by_weight(rows, weights, draw.random())
         batches = _batches(waiting + rows, lengths, batch_size)
         waiting = batches.pop() if len(batches[-1]) < batch_size else []

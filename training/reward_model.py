@@ -66,18 +66,10 @@ def train_reward_model(
     tokenizer = load_reward_tokenizer(source)
     with tempfile.TemporaryDirectory(dir=folder) as work:
         dataset, truncated = encoded_pairs(tokenizer, pairs, recipe.max_length, Path(work) / "pairs")
-        order = training_order(
-            dataset["length"],
-            epochs=recipe.epochs,
-            batch_size=recipe.batch_size,
-            seed=recipe.seed,
-            # TRL's loss has no weights. To draw a pair in proportion to its weight gives the same mean gradient.
-            weights=[pair.weight for pair in pairs],
-        )
         trainer: Any = RewardTrainer(
             model=load_classifier(source, recipe),
-            args=reward_arguments(recipe, work, num_train_epochs=1, train_sampling_strategy="sequential"),
-            train_dataset=dataset.select(order),
+            args=reward_arguments(recipe, work),
+            train_dataset=in_training_order(dataset, recipe, [pair.weight for pair in pairs]),
             processing_class=tokenizer,
         )
         report_steps(trainer, "reward model")
@@ -153,6 +145,17 @@ def encoded_pairs(
     return load_from_disk(folder), sum(side.truncated for both in encoded for side in both)
 
 
+def in_training_order(dataset: Dataset, recipe: RewardRecipe, weights: Sequence[float] | None = None) -> Dataset:
+    """All passes over encoded pairs as one.
+
+    TRL's loss has no weights. To draw a pair in proportion to its weight gives the same gradient in the mean.
+    """
+    order = training_order(
+        dataset["length"], epochs=recipe.epochs, batch_size=recipe.batch_size, seed=recipe.seed, weights=weights
+    )
+    return dataset.select(order)
+
+
 def _scores(folder: Path, pairs: Sequence[PreferencePair], max_length: int) -> dict[Text, float]:
     texts = sorted({text for pair in pairs for text in pair.texts})
     return dict(zip(texts, raw_scores(folder, texts, max_length=max_length), strict=True))
@@ -195,29 +198,29 @@ def load_classifier(source: str, recipe: RewardRecipe, criteria: Sequence[str] =
         raise InputError(f"model {source} cannot be loaded: {str(error).strip().splitlines()[0]}") from error
 
 
-def reward_arguments(recipe: RewardRecipe, work: str, **changes: Any) -> RewardConfig:
+def reward_arguments(recipe: RewardRecipe, work: str) -> RewardConfig:
+    """Arguments for rows that are in their training order."""
     on_gpu = torch.cuda.is_available()
-    arguments: dict[str, Any] = {
-        "output_dir": work,
-        "num_train_epochs": recipe.epochs,
-        "learning_rate": recipe.learning_rate,
-        "per_device_train_batch_size": recipe.batch_size,
-        "max_length": recipe.max_length,
-        "weight_decay": recipe.weight_decay,
-        "warmup_steps": recipe.warmup,
-        "lr_scheduler_type": "cosine",
-        "center_rewards_coefficient": CENTRE,
-        "disable_dropout": recipe.dropout == 0,
-        "bf16": recipe.bf16,
-        "gradient_checkpointing": False,
-        "use_cpu": not on_gpu,
-        "dataloader_pin_memory": on_gpu,
-        "train_sampling_strategy": "group_by_length",
+    return RewardConfig(
+        output_dir=work,
+        num_train_epochs=1,
+        train_sampling_strategy="sequential",
+        learning_rate=recipe.learning_rate,
+        per_device_train_batch_size=recipe.batch_size,
+        max_length=recipe.max_length,
+        weight_decay=recipe.weight_decay,
+        warmup_steps=recipe.warmup,
+        lr_scheduler_type="cosine",
+        center_rewards_coefficient=CENTRE,
+        disable_dropout=recipe.dropout == 0,
+        bf16=recipe.bf16,
+        gradient_checkpointing=False,
+        use_cpu=not on_gpu,
+        dataloader_pin_memory=on_gpu,
         # The collator takes only what it needs anyway.
-        "remove_unused_columns": False,
-        "logging_steps": 1,
-        "save_strategy": "no",
-        "report_to": "none",
-        "seed": recipe.seed,
-    }
-    return RewardConfig(**(arguments | changes))
+        remove_unused_columns=False,
+        logging_steps=1,
+        save_strategy="no",
+        report_to="none",
+        seed=recipe.seed,
+    )

@@ -19,7 +19,14 @@ from training.encoding import load_reward_tokenizer
 from training.pairs import PreferencePair
 from training.progress import quiet_libraries, report_steps
 from training.recipes import RewardRecipe
-from training.reward_model import CENTRE, accuracy_of, encoded_pairs, load_classifier, reward_arguments
+from training.reward_model import (
+    CENTRE,
+    accuracy_of,
+    encoded_pairs,
+    in_training_order,
+    load_classifier,
+    reward_arguments,
+)
 from training.scoring import Scorer
 from training.sources import hold_out
 
@@ -119,7 +126,7 @@ def train_shared_encoder(
         trainer = Trainer(
             model=model,
             args=reward_arguments(recipe, work),
-            train_dataset=dataset.add_column("labels", [row.labels for row in rows]),
+            train_dataset=in_training_order(dataset.add_column("labels", [row.labels for row in rows]), recipe),
             data_collator=_collator(tokenizer),
             compute_loss_func=_loss_of_outputs,
         )
