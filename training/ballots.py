@@ -8,9 +8,9 @@ from operator import itemgetter
 from typing import Any
 
 from annotation.models import Prompt, RankedResponse, Response
-from annotation.models.ranking import RankingQuerySet
 from training.aggregation import VotingResult
 from training.pairs import AggregateRanking
+from training.selection import Selection
 
 Aggregation = Callable[[Iterable[Any], int], VotingResult]
 
@@ -39,7 +39,7 @@ class Tally:
 
 
 def aggregate(
-    batch: list[tuple[int, str]], rankings: RankingQuerySet, tally: Tally, aggregation: Aggregation
+    batch: list[tuple[int, str]], selection: Selection, tally: Tally, aggregation: Aggregation
 ) -> Iterator[tuple[AggregateRanking, list[Ballot]]]:
     """The order of each set of responses that was ranked, and the ballots that made it."""
     prompt_ids = [pk for pk, _ in batch]
@@ -49,7 +49,7 @@ def aggregate(
         pk: (key, text)
         for pk, key, text in Response.objects.filter(prompt__in=prompt_ids).values_list("pk", "key", "text")
     }
-    for prompt_id, ballots in groupby(_ballots(prompt_ids, rankings), key=itemgetter(0)):
+    for prompt_id, ballots in groupby(_ballots(prompt_ids, selection), key=itemgetter(0)):
         same_responses: dict[tuple[int, ...], list[Ballot]] = defaultdict(list)
         for _, ballot in ballots:
             if ballot.complete:
@@ -83,14 +83,17 @@ def _vote(
     return [numbered[number - 1] for number in result.order], tuple(result.scores[n] for n in result.order)
 
 
-def _ballots(prompt_ids: list[int], rankings: RankingQuerySet) -> Iterator[tuple[int, Ballot]]:
+def _ballots(prompt_ids: list[int], selection: Selection) -> Iterator[tuple[int, Ballot]]:
     """(prompt, ballot) in the order of prompts and rankings, streamed from one query."""
+    rankings = selection.rankings.filter(task__prompt__in=prompt_ids)
     rows = (
-        RankedResponse.objects.filter(ranking__in=rankings.filter(task__prompt__in=prompt_ids).values("pk"))
+        RankedResponse.objects.filter(ranking__in=rankings.values("pk"))
         .order_by("ranking__task__prompt_id", "ranking_id", "rank")
         .values_list("ranking__task__prompt_id", "ranking_id", "ranking__task__rater_id", "response_id", "rank", "size")
     )
     for (prompt, ranking, rater), group in groupby(rows.iterator(chunk_size=5000), key=itemgetter(0, 1, 2)):
+        if ranking in selection.left_out:
+            continue
         ranked = list(group)
         # Ranks are unique within 1..size by constraint, so the last one tells whether any is missing.
         complete = len(ranked) > 1 and ranked[-1][4] == len(ranked) == ranked[0][5]

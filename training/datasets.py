@@ -15,8 +15,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from annotation.errors import InputError, StudyError
-from annotation.models import ConsentRecord, Criterion, Prompt, RaterKind, Study
-from annotation.models.ranking import RankingQuerySet
+from annotation.models import ConsentRecord, Criterion, RaterKind, Study
 from training.aggregation import AGGREGATIONS
 from training.ballots import Tally, aggregate
 from training.manifest import (
@@ -140,30 +139,27 @@ def export_preferences(
     output = output.resolve()
     if output.exists() and not _is_free(output) and read_manifest(output) is None:
         raise InputError(f"{output}: the folder holds other files: name a new one")
-    prompts = _prompts(selection)
+    prompts = selection.prompts()
+    if not prompts:
+        raise _nothing_left(selection)
     held_out = _held_out(prompts, eval_fraction)
     output.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=output.parent, prefix=f".{output.name}-") as temporary:
         folder = Path(temporary) / "dataset"
         folder.mkdir()
         batches = [prompts[start : start + BATCH] for start in range(0, len(prompts), BATCH)]
-        tally = _write_data(folder, choices, selection.rankings, progress(batches), held_out)
+        tally = _write_data(folder, choices, selection, progress(batches), held_out)
         sealed = _describe(folder, choices, selection, tally)
         return _keep(folder, output, choices, criterion, tally, sealed)
 
 
-def _prompts(selection: Selection) -> list[tuple[int, str]]:
-    """Id and key of the prompts whose rankings were selected."""
+def _nothing_left(selection: Selection) -> StudyError:
     criterion = selection.criterion
-    ranked = selection.rankings.values("task__prompt_id")
-    prompts = list(Prompt.objects.filter(pk__in=ranked).order_by("pk").values_list("pk", "key"))
-    if not prompts:
-        asked = "".join(f", exclude {rule}" for rule in selection.rules)
-        raise StudyError(
-            f"study {criterion.study.slug} has no submitted ranking on {criterion.key} among its {selection.split} "
-            f"prompts (source {selection.source}{asked})"
-        )
-    return prompts
+    asked = "".join(f", exclude {rule}" for rule in selection.excluded)
+    return StudyError(
+        f"study {criterion.study.slug} has no submitted ranking on {criterion.key} among its {selection.split} prompts "
+        f"(source {selection.source}{asked})"
+    )
 
 
 def _held_out(prompts: Sequence[tuple[int, str]], fraction: float) -> set[str]:
@@ -179,7 +175,7 @@ def _held_out(prompts: Sequence[tuple[int, str]], fraction: float) -> set[str]:
 
 
 def _write_data(
-    folder: Path, choices: ExportChoices, rankings: RankingQuerySet, batches: Batches, held_out: set[str]
+    folder: Path, choices: ExportChoices, selection: Selection, batches: Batches, held_out: set[str]
 ) -> Tally:
     tally = Tally()
     name = choices.data_file
@@ -190,7 +186,7 @@ def _write_data(
             write[True] = files.enter_context(record_writer(folder / f"eval_{name}", as_list=as_list))
         trace = files.enter_context(record_writer(folder / PROVENANCE, as_list=False))
         for batch in batches:
-            for ranking, ballots in aggregate(batch, rankings, tally, AGGREGATIONS[choices.aggregation]):
+            for ranking, ballots in aggregate(batch, selection, tally, AGGREGATIONS[choices.aggregation]):
                 is_held_out = ranking.prompt_id in held_out
                 records = choices.records(ranking)
                 for record in records:

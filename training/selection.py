@@ -3,8 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from functools import reduce
-from operator import or_
+from functools import cached_property
 from typing import Any
 
 from django.db.models import Count, F, Q
@@ -73,49 +72,61 @@ RULES = {
 
 @dataclass(frozen=True)
 class Selection:
-    """Rankings on a criterion among the prompts of a split. `rules` holds, by the text that declared it, what
-    each exclusion matches."""
+    """The submitted rankings of a source on a criterion, among the prompts of a split. `excluded` holds, by the text
+    that declared each rule, the ids of the rankings that it leaves out."""
 
     criterion: Criterion
     split: str
     source: str
-    rules: dict[str, Q]
+    rankings: RankingQuerySet
+    excluded: dict[str, frozenset[int]]
 
-    @property
-    def rankings(self) -> RankingQuerySet:
-        return self._candidates().filter(SOURCES[self.source]).exclude(self._any_rule())
+    @cached_property
+    def left_out(self) -> frozenset[int]:
+        return frozenset().union(*self.excluded.values())
+
+    def prompts(self) -> list[tuple[int, str]]:
+        """Id and key of the prompts that have a ranking left."""
+        ranked = {
+            prompt
+            for ranking, prompt in self.rankings.values_list("pk", "task__prompt_id").iterator()
+            if ranking not in self.left_out
+        }
+        prompts = self.criterion.study.prompts.filter(split=self.split).order_by("pk").values_list("pk", "key")
+        return [prompt for prompt in prompts.iterator() if prompt[0] in ranked]
 
     def exclusions(self) -> dict[str, Any]:
         """What was left out. A ranking counts under every rule that matches it, and once in `rankings_by_any_rule`."""
         drafts = self.criterion.rankings.filter(submitted_at__isnull=True, task__prompt__split=self.split)
-        candidates = self._candidates()
-        of_source = candidates.filter(SOURCES[self.source])
+        others = _candidates(self.criterion, self.split).count() - self.rankings.count()
         return {
             "raters_withdrawn": self.criterion.study.raters.filter(withdrawn_at__isnull=False).count(),
             "rankings_not_submitted": drafts.count(),
-            "rankings_of_another_source": candidates.count() - of_source.count(),
-            "rankings_by_rule": {text: of_source.filter(matched).count() for text, matched in self.rules.items()},
-            "rankings_by_any_rule": of_source.filter(self._any_rule()).count(),
+            "rankings_of_another_source": others,
+            "rankings_by_rule": {text: len(rankings) for text, rankings in self.excluded.items()},
+            "rankings_by_any_rule": len(self.left_out),
         }
-
-    def _candidates(self) -> RankingQuerySet:
-        return Ranking.objects.submitted().filter(
-            criterion=self.criterion, task__prompt__split=self.split, task__rater__withdrawn_at__isnull=True
-        )
-
-    def _any_rule(self) -> Q:
-        return reduce(or_, self.rules.values(), Q(pk__in=[]))
 
 
 def select(criterion: Criterion, *, split: str, source: str, exclude: Sequence[str]) -> Selection:
-    """The rankings of a source that no rule excludes.
+    """The rankings of a source, and those of them that rules exclude.
 
     Raises:
         InputError: the source or a rule is unknown, or a rule's value is wrong.
     """
     if source not in SOURCES:
         raise InputError(f"source {source!r} is unknown: it is one of {', '.join(SOURCES)}")
-    return Selection(criterion, split, source, {text: _matches(criterion, text) for text in exclude})
+    rankings = _candidates(criterion, split).filter(SOURCES[source])
+    matched = {text: rankings.filter(_matches(criterion, text)) for text in exclude}
+    # Asked once each: as conditions of every later query they would cost more than all the rest.
+    excluded = {text: frozenset(found.values_list("pk", flat=True)) for text, found in matched.items()}
+    return Selection(criterion, split, source, rankings, excluded)
+
+
+def _candidates(criterion: Criterion, split: str) -> RankingQuerySet:
+    return Ranking.objects.submitted().filter(
+        criterion=criterion, task__prompt__split=split, task__rater__withdrawn_at__isnull=True
+    )
 
 
 def _matches(criterion: Criterion, text: str) -> Q:
