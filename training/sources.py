@@ -13,7 +13,7 @@ from django.utils import timezone
 from annotation.errors import InputError, StudyError
 from annotation.models import Criterion, Split, Study
 from training.datasets import export_preferences
-from training.manifest import require_unchanged
+from training.manifest import read_manifest, require_unchanged
 from training.models import PreferenceDataset
 from training.pairs import PreferencePair, read_pairs
 
@@ -60,7 +60,7 @@ def pairs_of_study(study: Study, key: str, *, split: str, pairs: str) -> PairSou
 
 
 def pairs_of_file(path: Path) -> PairSource:
-    """Pairs of a file.
+    """Pairs of a file. One that this site exported names its data set, so that a run can be traced to the rankings.
 
     Raises:
         InputError: the file is wrong, holds no pair, or is of an exported data set that has changed since.
@@ -69,7 +69,9 @@ def pairs_of_file(path: Path) -> PairSource:
     pairs = read_pairs(path)
     if not pairs:
         raise InputError(f"{path}: there are no pairs in it")
-    return PairSource(pairs=pairs, files=(path,))
+    manifest = read_manifest(path.parent) or {"content_hash": ""}
+    datasets = PreferenceDataset.objects.filter(content_hash=manifest["content_hash"])
+    return PairSource(pairs=pairs, datasets=tuple(datasets), files=(path,))
 
 
 def hold_out(

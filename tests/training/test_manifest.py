@@ -83,6 +83,14 @@ def test_a_change_that_the_manifest_hides_is_seen_by_the_rows_hash(study, empath
     assert [path.name for path in tmp_path.iterdir() if path.is_dir() and any(path.iterdir())] == ["out"]
 
 
+def test_pairs_of_an_exported_file_name_their_data_set(study, empathy, tmp_path):
+    rank(empathy, make_prompt(study, responses=2), 0, 1)
+    dataset = export_preferences(study, empathy, output=tmp_path / "out")
+    assert pairs_of_file(tmp_path / "out" / "pairs.jsonl").datasets == (dataset,)
+    (tmp_path / "copy.jsonl").write_text((tmp_path / "out" / "pairs.jsonl").read_text())
+    assert pairs_of_file(tmp_path / "copy.jsonl").datasets == ()
+
+
 def test_a_manifest_cut_short_is_one_clear_line(study, empathy, tmp_path):
     rank(empathy, make_prompt(study, responses=2), 0, 1)
     folder = export_preferences(study, empathy, output=tmp_path / "out").folder
