@@ -122,10 +122,10 @@ class RunAdmin(ReadOnlyAdmin):
             else ""
         )
 
-    @admin.display(description="began", ordering="started_at")
+    @admin.display(description="began, took", ordering="started_at")
     def began(self, run: Run) -> SafeString:
-        took = f"took {duration(run.started_at, run.finished_at)}" if run.finished_at else ""
-        return format_html("{}<small>{}</small>", date_format(run.started_at, "j M Y, H:i"), took)
+        took = duration(run.started_at, run.finished_at) if run.finished_at else ""
+        return format_html("{}<small>{}</small>", date_format(run.started_at, "j M Y"), took)
 
     @admin.action(description="Compare two runs", permissions=["view"])
     def compare(self, request: HttpRequest, runs: QuerySet[Run]) -> HttpResponse | None:
