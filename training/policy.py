@@ -13,6 +13,7 @@ from accelerate import PartialState
 from peft import LoraConfig
 from transformers import BitsAndBytesConfig, EarlyStoppingCallback, PreTrainedModel, TrainerCallback, set_seed
 from transformers.trainer_utils import get_last_checkpoint
+from transformers.utils import is_bitsandbytes_available
 
 from annotation.errors import InputError, StudyError
 from training.language_models import load_policy
@@ -204,18 +205,32 @@ def load_base(source: str, recipe: PolicyRecipe) -> PreTrainedModel:
     """The base model as the recipe wants it.
 
     Raises:
-        InputError: it cannot be loaded, or needs 4 bits where there is no GPU.
+        InputError: it cannot be loaded, or needs 4 bits where bitsandbytes is missing.
     """
     options: dict[str, Any] = {}
     if recipe.four_bit:
-        if not torch.cuda.is_available():
-            raise InputError("this recipe loads the model in 4 bits, which needs a GPU: add --no-four-bit")
+        if not is_bitsandbytes_available():
+            raise InputError(
+                "this recipe loads the model in 4 bits, which needs bitsandbytes, on Linux: install attune[training], "
+                "or add --no-four-bit"
+            )
         options["quantization_config"] = BitsAndBytesConfig(  # type: ignore[no-untyped-call]
             load_in_4bit=True,
             bnb_4bit_quant_type="nf4",
             bnb_4bit_use_double_quant=True,
             bnb_4bit_compute_dtype=torch.bfloat16,
         )
-        # Each process holds its own copy, on its own GPU.
-        options["device_map"] = {"": PartialState().local_process_index}
-    return load_policy(source, **options)
+        # Each process holds its own copy, on its own GPU if it has one.
+        options["device_map"] = {"": PartialState().local_process_index if torch.cuda.is_available() else "cpu"}
+    model = load_policy(source, **options)
+    if recipe.four_bit:
+        _keep_trainable(model)
+    return model
+
+
+def _keep_trainable(model: PreTrainedModel) -> None:
+    """Keep bitsandbytes from packing 4-bit weights for inference, as it does on some CPUs at the first evaluation:
+    the kernel that reads them has no backward, so that the layers below would learn from a false gradient."""
+    for module in model.modules():
+        if hasattr(module, "support_avx512bf16_for_cpu"):
+            module.support_avx512bf16_for_cpu = False

@@ -55,6 +55,14 @@ TEMPLATE = (
     "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
 )
 
+# As Mistral-7B-Instruct-v0.2 has it: the template itself writes the one BOS of a conversation.
+MISTRAL_TEMPLATE = (
+    "{{ bos_token }}{% for message in messages %}{% if (message['role'] == 'user') != (loop.index0 % 2 == 0) %}"
+    "{{ raise_exception('Conversation roles must alternate user/assistant/user/assistant/...') }}{% endif %}"
+    "{% if message['role'] == 'user' %}{{ '[INST] ' + message['content'] + ' [/INST]' }}"
+    "{% else %}{{ message['content'] + eos_token }}{% endif %}{% endfor %}"
+)
+
 
 def word_tokenizer(special, **options):
     from tokenizers import Tokenizer, models, pre_tokenizers
@@ -123,6 +131,71 @@ def tiny_encoder(tmp_path_factory):
     )
     folder = tmp_path_factory.mktemp("tiny-encoder")
     BertModel(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_mistral(tmp_path_factory):
+    """Folder of a Mistral of two layers with random weights in bf16 and a sliding window of 12 tokens. Its tokenizer
+    puts BOS before any text and has no pad token, like that of Mistral-7B-Instruct-v0.2."""
+    import torch
+    from tokenizers.processors import TemplateProcessing
+    from transformers import MistralConfig, MistralForCausalLM
+
+    torch.manual_seed(1)
+    tokenizer, backend = word_tokenizer(
+        ["[UNK]", "<s>", "</s>", "[INST]", "[/INST]"], bos_token="<s>", eos_token="</s>"
+    )
+    tokenizer.backend_tokenizer.post_processor = TemplateProcessing(single="<s> $A", special_tokens=[("<s>", 1)])
+    tokenizer.add_tokens(["[INST]", "[/INST]"])
+    tokenizer.chat_template = MISTRAL_TEMPLATE
+    config = MistralConfig(
+        vocab_size=backend.get_vocab_size(),
+        hidden_size=64,
+        intermediate_size=128,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        sliding_window=12,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        dtype="bfloat16",
+    )
+    folder = tmp_path_factory.mktemp("tiny-mistral")
+    MistralForCausalLM(config).to(torch.bfloat16).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_roberta(tmp_path_factory):
+    """Folder of a RoBERTa of two layers with random weights, whose tokenizer reads a pair as <s> A </s></s> B </s>."""
+    import torch
+    from tokenizers.processors import RobertaProcessing
+    from transformers import RobertaConfig, RobertaModel
+
+    torch.manual_seed(1)
+    tokenizer, backend = word_tokenizer(
+        ["<s>", "<pad>", "</s>", "[UNK]"],
+        bos_token="<s>",
+        pad_token="<pad>",
+        eos_token="</s>",
+        cls_token="<s>",
+        sep_token="</s>",
+    )
+    tokenizer.backend_tokenizer.post_processor = RobertaProcessing(("</s>", 2), ("<s>", 0))
+    config = RobertaConfig(
+        vocab_size=backend.get_vocab_size(),
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        max_position_embeddings=514,
+        type_vocab_size=1,
+    )
+    folder = tmp_path_factory.mktemp("tiny-roberta")
+    RobertaModel(config).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
 

@@ -322,7 +322,6 @@ def test_the_command_prints_the_run_and_records_it(modpo, tmp_path, capsys):
         ({"weight": ["empathy=0.7", "safety=0.5"]}, "sum to 1.2"),
         ({"margins": None}, "--margins"),
         ({"beta": 0.0}, "--beta 0.0"),
-        ({"recipe": "paper"}, "needs a GPU"),
         ({"model": "./nothing-here"}, "no such folder"),
     ],
 )
