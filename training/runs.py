@@ -232,7 +232,8 @@ def _write_record(run: RunInProgress, plan: RunPlan) -> None:
         "name": run.row.name,
         "kind": run.row.kind,
         "criterion": plan.config.get("criterion"),
-        "config": run.row.config,
+        # Not the row's: PostgreSQL loses the order of keys.
+        "config": plan.config,
         "environment": run.row.environment,
         "simulated": run.row.environment["simulated"],
         "datasets": [{"criterion": d.criterion.key, "sha256": d.content_hash, "path": d.path} for d in plan.datasets],
