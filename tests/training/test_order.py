@@ -37,3 +37,17 @@ def test_passes_and_seeds_differ():
 def test_part_of_a_pass_stops_early():
     assert len(training_order([1] * 20, epochs=0.5, batch_size=4, seed=0)) == 10
     assert len(training_order([1] * 20, epochs=0.01, batch_size=4, seed=0)) == 1
+
+
+@given(st.lists(st.floats(0.05, 1), min_size=1, max_size=40), st.integers(0, 99))
+def test_a_row_comes_in_proportion_to_its_weight(weights, seed):
+    order = training_order([1] * len(weights), epochs=1, batch_size=1, seed=seed, weights=weights)
+    assert len(order) == len(weights)
+    counts, unit = Counter(order), sum(weights) / len(weights)
+    assert all(abs(counts[row] - weight / unit) < 1 + 1e-6 for row, weight in enumerate(weights))
+
+
+def test_equal_weights_change_nothing():
+    lengths = [(37 * row) % 101 for row in range(100)]
+    options = {"epochs": 2, "batch_size": 4, "seed": 0}
+    assert training_order(lengths, **options, weights=[0.1] * 100) == training_order(lengths, **options)

@@ -197,3 +197,95 @@ def test_an_unknown_criterion_is_named_with_those_there_are(train):
     with pytest.raises(CommandError, match="no submitted ranking"):
         train(pairs=None, study=study.slug)
     assert not PreferenceDataset.objects.exists()
+
+
+def across(pairs):
+    """The same responses, each chosen one over the rejected one of another prompt."""
+    return [
+        replace(
+            pair,
+            rejected=other.rejected,
+            rejected_id=other.rejected_id,
+            rejected_prompt=other.prompt,
+            rejected_prompt_id=other.prompt_id,
+        )
+        for pair in pairs
+        for other in pairs
+        if pair.prompt_id != other.prompt_id
+    ]
+
+
+def implicit(pair):
+    """TRL's form of a pair in which each response brings its prompt."""
+    sides = zip(("chosen", "rejected"), pair.texts, strict=True)
+    ids = dict(zip(("prompt_id", "rejected_prompt_id"), pair.prompt_ids, strict=True))
+    return ids | {
+        side: [{"role": "user", "content": prompt}, {"role": "assistant", "content": response}]
+        for side, (prompt, response) in sides
+    }
+
+
+@pytest.mark.django_db
+def test_pairs_across_prompts_teach_and_test_without_sharing_a_prompt(train, pairs, tmp_path, capsys):
+    file = write_lines(tmp_path / "across.jsonl", [implicit(pair) for pair in across(pairs)])
+    train(pairs=file, epochs=1.0)
+    metrics = Run.objects.get().metrics
+    assert metrics["accuracy"]["value"] == 1.0
+    # 12 prompts, 2 of them held out: 4 * 2 * 1 pairs among the two, 4 * 10 * 9 among the others.
+    assert (metrics["accuracy"]["n"], metrics["accuracy"]["prompts"]) == (8, 2)
+    assert (metrics["train_pairs"], metrics["dropped_pairs"]) == (360, len(across(pairs)) - 368)
+    assert "160 pairs left out" in capsys.readouterr().out
+
+
+@pytest.mark.django_db
+def test_the_prompt_of_a_rejected_response_may_not_be_trained_on_either(train, pairs, tmp_path):
+    fresh = replace(pairs[0], prompt_id="new", prompt="hear me")
+    [one] = across([fresh, pairs[1]])[:1]
+    shared = write_lines(tmp_path / "eval.jsonl", [implicit(replace(one, rejected_prompt_id="renamed"))])
+    with pytest.raises(CommandError, match="is trained on too"):
+        train(eval_pairs=shared)
+
+
+@pytest.mark.django_db
+def test_the_learning_curve_is_of_growing_parts_on_the_same_held_out_pairs(train, capsys):
+    train(learning_curve=True, epochs=2.0)
+    curve = Run.objects.get().metrics["learning_curve"]
+    assert [(point["share"], point["prompts"]) for point in curve] == [(1 / 8, 1), (1 / 4, 2), (1 / 2, 5), (1.0, 10)]
+    assert [point["pairs"] for point in curve] == [2, 4, 10, 20]
+    assert {point["accuracy"]["n"] for point in curve} == {4}
+    assert curve[-1]["accuracy"] == Run.objects.get().metrics["accuracy"]
+    assert capsys.readouterr().out.count("trained on") == 4
+
+
+@pytest.mark.django_db
+def test_a_run_keeps_its_curves_and_its_report(train):
+    train(epochs=2.0)
+    run = Run.objects.get()
+    curves = run.metrics["curves"]
+    assert set(curves) == {"loss", "margin", "accuracy", "learning_rate"}
+    assert [step for step, _ in curves["loss"]] == list(range(1, run.metrics["updates"] + 1)) == [1, 2, 3]
+    assert run.metrics["calibration"]["n"] == run.metrics["accuracy"]["n"]
+    assert run.metrics["length_bias"]["longer_wins"]["n"] > 0
+
+
+def test_a_pair_counts_by_its_weight(tiny_encoder, pairs, tmp_path):
+    from training.recipes import RewardRecipe
+    from training.reward_model import train_reward_model
+
+    recipe = RewardRecipe(model="tiny", epochs=6, learning_rate=1e-2, max_length=64)
+    # As many pairs say one thing as the other, and those that say that kind is better weigh more.
+    turned = [
+        replace(pair, chosen=pair.rejected, rejected=pair.chosen, chosen_id=pair.rejected_id, weight=0.1)
+        for pair in pairs[:20]
+    ]
+    metrics = train_reward_model(str(tiny_encoder), [*turned, *pairs[:20]], pairs[20:], recipe, tmp_path)
+    assert metrics.accuracy["value"] == 1.0
+
+
+@pytest.mark.django_db
+def test_training_that_goes_astray_is_one_line_and_a_failed_run(train, tmp_path):
+    with pytest.raises(CommandError, match="lower --learning-rate") as caught:
+        train(learning_rate=1e38)
+    assert "\n" not in str(caught.value)
+    assert Run.objects.get().status == RunStatus.FAILED
+    assert not (tmp_path / "out").exists()
