@@ -272,13 +272,13 @@ def test_a_pair_counts_by_its_weight(tiny_encoder, pairs, tmp_path):
     from training.recipes import RewardRecipe
     from training.reward_model import train_reward_model
 
-    recipe = RewardRecipe(model="tiny", epochs=6, learning_rate=1e-2, max_length=64)
-    # As many pairs say one thing as the other, and those that say that kind is better weigh more.
+    recipe = RewardRecipe(model="tiny", epochs=2, learning_rate=1e-2, max_length=64)
+    # Three pairs say the one thing where one says the other, and weigh less together.
     turned = [
         replace(pair, chosen=pair.rejected, rejected=pair.chosen, chosen_id=pair.rejected_id, weight=0.1)
         for pair in pairs[:20]
     ]
-    metrics = train_reward_model(str(tiny_encoder), [*turned, *pairs[:20]], pairs[20:], recipe, tmp_path)
+    metrics = train_reward_model(str(tiny_encoder), [*turned * 3, *pairs[:20]], pairs[20:], recipe, tmp_path)
     assert metrics.accuracy["value"] == 1.0
 
 
