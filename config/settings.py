@@ -8,6 +8,8 @@ ATTUNE_VAR            folder of runs, data sets and the SQLite file; ./var by de
 ATTUNE_MODELS         folder of the base models; models below ATTUNE_VAR by default.
 DATABASE_URL          postgres://... for PostgreSQL; SQLite in ATTUNE_VAR by default.
 ATTUNE_JUDGE_API_KEY  key for the LLM judge's endpoint; most local servers need none.
+ATTUNE_GENERATION_API_KEY
+                      key for the endpoint that generate_responses asks; most local servers need none.
 """
 
 import os
@@ -38,6 +40,7 @@ ALLOWED_HOSTS = os.environ.get("ATTUNE_ALLOWED_HOSTS", "127.0.0.1,localhost").sp
 VAR_DIR = Path(os.environ.get("ATTUNE_VAR", BASE_DIR / "var")).resolve()
 MODELS_DIR = Path(os.environ.get("ATTUNE_MODELS", VAR_DIR / "models")).resolve()
 JUDGE_API_KEY = os.environ.get("ATTUNE_JUDGE_API_KEY", "none")
+GENERATION_API_KEY = os.environ.get("ATTUNE_GENERATION_API_KEY", "none")
 
 INSTALLED_APPS = [
     "evaluation",
@@ -158,6 +161,10 @@ LOGGING = {
     "disable_existing_loggers": False,
     "handlers": {"console": {"class": "logging.StreamHandler"}},
     "root": {"handlers": ["console"], "level": "WARNING"},
-    # A judge's retries are many and routine; what comes of them is said by the command.
-    "loggers": {"stamina": {"level": "ERROR"}},
+    "loggers": {
+        # Retries at an endpoint are many and routine; what comes of them is said by the command.
+        "stamina": {"level": "ERROR"},
+        # On some CPUs it tells at each start of a faster kernel that can be had.
+        "bitsandbytes": {"level": "ERROR"},
+    },
 }

@@ -9,9 +9,9 @@ from annotation.errors import StudyError
 from annotation.models import Assignment, Comparison
 from evaluation import llm_judge, reward_judge
 from evaluation.judging import Vote, judged_criteria, store, swap_consistency, votes_on
-from evaluation.llm_judge import Endpoint, Failure
 from evaluation.models import Judge, JudgeKind
 from evaluation.statistics import Statistic
+from training.endpoint import Endpoint, Failure
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class VotingSummary:
     judge: Judge
     new: int
     kept: int
-    failures: Sequence[Failure]
+    failures: Sequence[Failure[Assignment]]
     consistency: Statistic
 
     @property
@@ -34,7 +34,7 @@ class VotingSummary:
             first = self.failures[0]
             raise StudyError(
                 f"{len(self.failures)} presentations got no usable reply (the first, of comparison "
-                f"{first.assignment.comparison_id}: {first.reason}): run the command again to ask for them once more"
+                f"{first.item.comparison_id}: {first.reason}): run the command again to ask for them once more"
             )
 
 
@@ -49,7 +49,9 @@ def learned_from_simulation(judge: Judge) -> bool:
     return any(run.is_simulated for run in judge.runs.all())
 
 
-def cast_votes(judge: Judge, assignments: Sequence[Assignment], *, concurrency: int = 8) -> Iterator[Vote | Failure]:
+def cast_votes(
+    judge: Judge, assignments: Sequence[Assignment], *, concurrency: int = 8
+) -> Iterator[Vote | Failure[Assignment]]:
     """The judge's vote on each assignment, stored before it is given.
 
     Raises:
@@ -64,7 +66,7 @@ def cast_votes(judge: Judge, assignments: Sequence[Assignment], *, concurrency: 
         yield from _score(judge, assignments)
 
 
-def _ask(judge: Judge, assignments: Sequence[Assignment], concurrency: int) -> Iterator[Vote | Failure]:
+def _ask(judge: Judge, assignments: Sequence[Assignment], concurrency: int) -> Iterator[Vote | Failure[Assignment]]:
     criteria = judged_criteria(judge)
     if llm_judge.judge_config(criteria, seed=judge.config["seed"]) != judge.config:
         raise StudyError(f"the criteria's wording changed since {judge} first voted: set up a judge of another name")
@@ -86,7 +88,9 @@ def _score(judge: Judge, assignments: Sequence[Assignment]) -> Iterator[Vote]:
     yield from votes
 
 
-def summarise(judge: Judge, comparisons: Sequence[Comparison], outcomes: Sequence[Vote | Failure]) -> VotingSummary:
+def summarise(
+    judge: Judge, comparisons: Sequence[Comparison], outcomes: Sequence[Vote | Failure[Assignment]]
+) -> VotingSummary:
     failures = [outcome for outcome in outcomes if isinstance(outcome, Failure)]
     new = len(outcomes) - len(failures)
     return VotingSummary(

@@ -50,6 +50,9 @@ class Slot:
     def key(self, system: System) -> str:
         return f"{self.prompt.key}-{system.name}-{self.number}"
 
+    def __str__(self) -> str:
+        return f"prompt {self.prompt.key}, response {self.number}"
+
 
 class Generator:
     """A policy ready to write, from a base model and perhaps an adapter, which is merged into it."""
@@ -88,13 +91,15 @@ class Generator:
         return [text.strip() for text in self.tokenizer.batch_decode(written, skip_special_tokens=True)]
 
 
-def system_of(study: Study, name: str, run: Run | None, model: str) -> System:
-    """The study's system of that name, or a new one, not yet saved.
+def system_of(
+    study: Study, name: str, run: Run | None, model: str, *, without_run: SystemKind = SystemKind.BASE
+) -> System:
+    """The study's system of that name, or a new one, not yet saved. `without_run` is its kind where no run wrote.
 
     Raises:
         InputError: the name belongs to something else, or to another run's or model's responses.
     """
-    kind = SystemKind.ADAPTER if run else SystemKind.BASE
+    kind = SystemKind.ADAPTER if run else without_run
     origin = f"{model}, adapter of {run}" if run else model
     system = study.systems.filter(name=name).first()
     if system is None:
@@ -113,6 +118,12 @@ def plan_batches(prompts: Sequence[Prompt], per_prompt: int, batch_size: int) ->
     return [slots[start : start + batch_size] for start in range(0, len(slots), batch_size)]
 
 
+def open_slots(system: System, batches: Iterable[Iterable[Slot]]) -> list[Slot]:
+    """Those that the system has not written yet, in order."""
+    there = set(Response.objects.filter(system=system).values_list("prompt_id", "number"))
+    return [slot for batch in batches for slot in batch if (slot.prompt.pk, slot.number) not in there]
+
+
 def fill(
     generator: Generator,
     system: System,
@@ -127,10 +138,9 @@ def fill(
     Returns:
         How many were stored, and the slots that stayed empty after ATTEMPTS tries; nothing is stored for those.
     """
-    there = set(Response.objects.filter(system=system).values_list("prompt_id", "number"))
-    wanted = [[slot for slot in batch if (slot.prompt.pk, slot.number) not in there] for batch in batches]
+    wanted = set(open_slots(system, batches))
     stored, empty = 0, []
-    for batch in track([batch for batch in wanted if batch]):
+    for batch in track([left for batch in batches if (left := [slot for slot in batch if slot in wanted])]):
         written, missing = _write_batch(generator, system, batch, sampling, origin)
         with transaction.atomic():
             Response.objects.bulk_create(written)

@@ -13,7 +13,7 @@ from accelerate import PartialState
 from peft import LoraConfig
 from transformers import BitsAndBytesConfig, EarlyStoppingCallback, PreTrainedModel, TrainerCallback, set_seed
 from transformers.trainer_utils import get_last_checkpoint
-from transformers.utils import is_bitsandbytes_available
+from transformers.utils.import_utils import is_bitsandbytes_available
 
 from annotation.errors import InputError, StudyError
 from training.language_models import load_policy
@@ -231,6 +231,7 @@ def load_base(source: str, recipe: PolicyRecipe) -> PreTrainedModel:
 def _keep_trainable(model: PreTrainedModel) -> None:
     """Keep bitsandbytes from packing 4-bit weights for inference, as it does on some CPUs at the first evaluation:
     the kernel that reads them has no backward, so that the layers below would learn from a false gradient."""
-    for module in model.modules():
-        if hasattr(module, "support_avx512bf16_for_cpu"):
-            module.support_avx512bf16_for_cpu = False
+    layer: Any
+    for layer in model.modules():
+        if hasattr(layer, "support_avx512bf16_for_cpu"):
+            layer.support_avx512bf16_for_cpu = False

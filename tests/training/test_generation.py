@@ -1,15 +1,21 @@
 """Responses: what is stored, and how a stopped run goes on."""
 
 import json
+import time
 
 import pytest
 from django.core.management import CommandError, call_command
 
+from annotation.errors import StudyError
 from annotation.models import Response, Split, StudyStatus, System
+from evaluation.local_server import local_model_server
+from tests.evaluation.endpoint import ScriptedEndpoint
 from tests.factories import make_prompt, make_study, make_system
 from tests.training.conftest import command_line, text
-from training.generation import Generator, Sampling, batch_seed, fill, plan_batches
+from training.endpoint import Endpoint
+from training.generation import Generator, Sampling, batch_seed, fill, open_slots, plan_batches
 from training.models import Run, RunKind, RunStatus
+from training.remote_generation import Author, fill_remotely
 
 
 @pytest.fixture
@@ -178,3 +184,210 @@ def test_a_locked_study_takes_no_response(generate, study):
         study.advance(status)
     with pytest.raises(CommandError, match="locked"):
         generate()
+
+
+def answer_to(body):
+    return f"seed {body['seed']} to {body['messages'][0]['content']}"
+
+
+def reply(number, body):
+    return 200, answer_to(body)
+
+
+@pytest.fixture
+def generate_there(generate):
+    def call(server, **changes):
+        remote = {"endpoint": server.url, "model": "scripted", "batch_size": None, "concurrency": 2}
+        generate(**{**remote, **changes})
+
+    return call
+
+
+@pytest.fixture
+def ask(study):
+    """Ask for one response to each prompt with little patience; what was stored, and what failed."""
+    system = make_system(study, name="remote", kind="api")
+    slots = open_slots(system, plan_batches(list(study.prompts.filter(split=Split.TEST)), 1, 8))
+
+    def call(url, **patience):
+        endpoint = Endpoint(
+            url=url,
+            model="scripted",
+            api_key="none",
+            **{"attempts": 3, "first_wait": 0.01, "longest_wait": 0.02, "concurrency": 1, **patience},
+        )
+        author = Author(endpoint=endpoint, sampling=Sampling(), origin={"model": "scripted", "run": None})
+        return fill_remotely(author, system, slots)
+
+    return call
+
+
+def test_an_endpoint_is_asked_for_the_users_turn_alone_with_the_same_sampling_and_a_seed_a_response(
+    generate_there, study, capsys
+):
+    with ScriptedEndpoint(reply) as endpoint:
+        generate_there(endpoint, json=True)
+    assert json.loads(capsys.readouterr().out)["stored"] == 10
+    by_seed = {body["seed"]: body for body in endpoint.requests}
+    assert len(by_seed) == 10
+    for body in by_seed.values():
+        assert [message["role"] for message in body["messages"]] == ["user"]
+        drawn = {"temperature": 0.8, "top_p": 0.95, "max_completion_tokens": 6, "top_k": 0, "min_p": 0.0}
+        assert drawn.items() <= body.items()
+    for response in Response.objects.select_related("prompt"):
+        body = by_seed[response.sampling["request_seed"]]
+        assert response.text == answer_to(body)
+        assert body["messages"][0]["content"] == response.prompt.text
+        recorded = {"model": "scripted", "served_model": "scripted", "run": None, "temperature": 0.8, "top_p": 0.95}
+        assert recorded.items() <= response.sampling.items()
+        assert (response.sampling["finish_reason"], response.sampling["answered_by"]) == ("stop", "scripted")
+    assert System.objects.get().kind == "api"
+    assert Run.objects.get().config["endpoint"] == endpoint.url
+
+
+def test_a_vendors_endpoint_gets_the_fields_of_its_own_api_alone(generate_there):
+    with ScriptedEndpoint(reply) as endpoint:
+        generate_there(endpoint, standard_fields=True)
+    assert not {"top_k", "min_p"} & set().union(*endpoint.requests)
+
+
+def test_an_endpoint_that_goes_away_midway_keeps_what_came_and_the_rest_is_as_it_would_have_been(generate_there):
+    with ScriptedEndpoint(reply) as endpoint:
+        generate_there(endpoint, system="whole")
+    whole = {key.replace("whole", "base"): response for key, response in texts("whole").items()}
+    message = r"^endpoint .* refuses the request [^\n]* what came so far is kept$"
+    refusing = ScriptedEndpoint(lambda n, body: (401, "no") if n > 4 else reply(n, body))
+    with refusing as endpoint, pytest.raises(CommandError, match=message):
+        generate_there(endpoint, concurrency=1)
+    assert len(texts()) == 4
+    assert Run.objects.filter(status=RunStatus.FAILED).count() == 1
+    with ScriptedEndpoint(reply) as endpoint:
+        generate_there(endpoint)
+    assert len(endpoint.requests) == 6
+    assert texts() == whole
+
+
+def test_a_busy_or_broken_endpoint_is_asked_again(ask):
+    broken = {1: 429, 2: 500, 4: 503}
+    with ScriptedEndpoint(lambda n, body: (broken[n], "later") if n in broken else reply(n, body)) as endpoint:
+        stored, failures = ask(endpoint.url)
+    assert (stored, failures) == (5, [])
+    assert len(endpoint.requests) == 8
+
+
+def test_a_request_that_keeps_failing_fails_alone_and_leaves_no_response(ask, study):
+    bad = study.prompts.filter(split=Split.TEST)[2].text
+    with ScriptedEndpoint(
+        lambda n, b: (500, "broken") if bad in b["messages"][0]["content"] else reply(n, b)
+    ) as server:
+        stored, failures = ask(server.url)
+    assert stored == 4
+    assert [failure.item.prompt.text for failure in failures] == [bad]
+    assert "500" in failures[0].reason
+    assert not Response.objects.filter(prompt__text=bad).exists()
+    assert not any("broken" in response for response in texts("remote").values())
+
+
+def test_an_empty_reply_is_asked_for_again_with_another_seed_and_never_stored(ask, study):
+    silent, shy = (prompt.text for prompt in study.prompts.filter(split=Split.TEST)[:2])
+    seeds = []
+
+    def answer(number, body):
+        asked = body["messages"][0]["content"]
+        seeds.append(body["seed"])
+        return 200, "  " if asked == silent or (asked == shy and number == 4) else "I hear you"
+
+    with ScriptedEndpoint(answer) as endpoint:
+        stored, failures = ask(endpoint.url)
+    assert stored == 4
+    assert [(failure.item.prompt.text, failure.reason) for failure in failures] == [(silent, "the reply is empty")]
+    # Three tries for the silent one, two for the shy one.
+    assert len(set(seeds)) == len(seeds) == 3 + 2 + 3
+
+
+def test_a_reply_that_takes_too_long_ends_in_one_line(ask):
+    def slow(number, body):
+        time.sleep(0.5)
+        return reply(number, body)
+
+    with ScriptedEndpoint(slow) as endpoint, pytest.raises(StudyError, match=r"does not answer .*timed out") as caught:
+        ask(endpoint.url, timeout=0.1, attempts=2)
+    assert "\n" not in str(caught.value)
+    assert not Response.objects.exists()
+
+
+def test_requests_that_all_fail_are_given_up_early(generate_there):
+    with ScriptedEndpoint(lambda n, body: (400, "top_k is not permitted")) as endpoint:
+        with pytest.raises(CommandError, match="first 10 requests all failed"):
+            generate_there(endpoint, per_prompt=8, concurrency=1)
+        assert len(endpoint.requests) <= 11
+    assert not Response.objects.exists()
+
+
+def test_missing_responses_are_named_and_make_the_command_fail(generate_there, study, capsys):
+    with ScriptedEndpoint(lambda n, body: (400, "too long") if n == 1 else reply(n, body)) as endpoint:
+        with pytest.raises(CommandError, match="1 responses are missing: run the command again"):
+            generate_there(endpoint, concurrency=1)
+        captured = capsys.readouterr()
+        assert "prompt t0, response 1: Error code: 400" in captured.err
+        assert "9 responses to 5 test prompts" in captured.out
+        generate_there(endpoint)
+    assert len(texts()) == 10
+
+
+@pytest.mark.parametrize(("concurrency", "most"), [(1, 1), (3, 3)])
+def test_no_more_requests_are_open_than_the_concurrency(generate_there, concurrency, most):
+    with ScriptedEndpoint(reply, seconds=0.05) as endpoint:
+        generate_there(endpoint, concurrency=concurrency)
+    assert endpoint.most_at_once == most
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"model": "another"}, "--model another: .* serves scripted"),
+        ({"concurrency": 0}, "--concurrency 0"),
+        ({"timeout": 0.0}, "--timeout 0.0"),
+        ({"model": None}, "--endpoint goes with --model"),
+        ({"endpoint": "http://127.0.0.1:9/v1"}, "does not answer"),
+    ],
+)
+def test_a_wrong_endpoint_is_one_line_and_leaves_nothing(generate_there, study, changes, message):
+    with ScriptedEndpoint(reply) as endpoint, pytest.raises(CommandError, match=message) as caught:
+        generate_there(endpoint, **changes)
+    assert "\n" not in str(caught.value)
+    assert endpoint.requests == []
+    assert not study.systems.exists()
+    assert not Run.objects.exists()
+
+
+def test_an_adapter_that_is_served_is_recorded_as_its_runs_and_never_mistaken_for_its_base(generate_there, study):
+    config = {"model": "owner/base"}
+    folder = study._meta.app_label
+    run = Run.objects.create(name="dpo", kind=RunKind.DPO, status=RunStatus.DONE, config=config, path=folder)
+    run.folder.mkdir(parents=True)
+    with ScriptedEndpoint(reply) as endpoint:
+        generate_there(endpoint, system="aligned", run="dpo")
+        system = System.objects.get()
+        assert (system.kind, list(system.runs.get().parents.all())) == ("adapter", [run])
+        recorded = {"model": "owner/base", "run": "dpo", "served_model": "scripted"}
+        assert recorded.items() <= Response.objects.first().sampling.items()
+        with pytest.raises(CommandError, match="is the base model of dpo"):
+            generate_there(endpoint, system="aligned", run="dpo", model="owner/base")
+        with pytest.raises(CommandError, match="choose another name"):
+            generate_there(endpoint, system="aligned")
+
+
+@pytest.mark.model
+def test_a_real_server_writes_the_same_for_the_same_seed(generate, study):
+    prompt = study.prompts.filter(split=Split.TEST).first()
+    prompt.text = "I cannot sleep, and I am tired all day. What can I do?"
+    prompt.save()
+    with local_model_server(parallel=1) as url:
+        there = {"endpoint": url, "model": "toy-smollm2-135m-instruct", "concurrency": 1, "batch_size": None}
+        for system in ("one", "two"):
+            generate(**there, system=system, limit=1, max_new_tokens=12)
+    first, second = (sorted(texts(name).items()) for name in ("one", "two"))
+    assert [text for _, text in first] == [text for _, text in second]
+    assert first[0][1] != first[1][1]
+    assert all(response for _, response in first)

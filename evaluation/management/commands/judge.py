@@ -9,10 +9,10 @@ from annotation.command import StudyCommand
 from annotation.models import Assignment, Comparison, Study
 from evaluation import llm_judge, reward_judge
 from evaluation.judging import JudgeSpec, chosen_comparisons, ensure_judge, plan
-from evaluation.llm_judge import Endpoint
 from evaluation.local_server import TOY_PREFIX
 from evaluation.models import Judge, JudgeKind
 from evaluation.voting import VotingSummary, cast_votes, learned_from_simulation, summarise
+from training.endpoint import Endpoint, served_models
 
 
 class Command(StudyCommand):
@@ -74,7 +74,7 @@ class Command(StudyCommand):
 
 def llm_spec(study: Study, options: dict[str, Any]) -> JudgeSpec:
     endpoint = Endpoint(url=options["endpoint"], model=options["model"], api_key=settings.JUDGE_API_KEY)
-    served = llm_judge.served_models(endpoint)
+    served = served_models(endpoint)
     return JudgeSpec(
         name=options["name"],
         kind=JudgeKind.LLM,
