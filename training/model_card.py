@@ -73,7 +73,8 @@ def _text(value: Any) -> str:
     if isinstance(value, dict) and "value" in value:
         if value["value"] is None:
             return str(value["reason"])
-        return f"{value['value']:.3f} [{value['low']:.3f}, {value['high']:.3f}], n = {value['n']}"
+        interval = "" if value["low"] is None else f" [{value['low']:.3f}, {value['high']:.3f}]"
+        return f"{value['value']:.3f}{interval}, n = {value['n']}"
     if isinstance(value, dict):
         return ", ".join(f"{key} {_text(item)}" for key, item in value.items())
     if isinstance(value, list):

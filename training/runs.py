@@ -82,7 +82,7 @@ def recorded_run(plan: RunPlan) -> Iterator[RunInProgress]:
         StudyError: what happened inside failed.
     """
     row, final = _row(plan)
-    staging = staging_folder(final)
+    name, staging = row.name, staging_folder(final)
     started = time.monotonic()
     run = RunInProgress(row=row, folder=staging)
     try:
@@ -97,7 +97,7 @@ def recorded_run(plan: RunPlan) -> Iterator[RunInProgress]:
         _fail(run.row, error)
         if isinstance(error, StudyError) or not isinstance(error, Exception):
             raise
-        raise StudyError(f"run {row.name} failed: {one_line(error)} (--traceback shows where)") from error
+        raise StudyError(f"run {name} failed: {one_line(error)} (--traceback shows where)") from error
     run.row.metrics = run.metrics
     run.row.status, run.row.finished_at = RunStatus.DONE, timezone.now()
     run.row.save(update_fields=["metrics", "status", "finished_at"])

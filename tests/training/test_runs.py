@@ -72,7 +72,7 @@ def test_pairs_beside_a_manifest_that_says_so_are_simulated(var):
 
 @pytest.mark.parametrize(
     ("error", "message"),
-    [(StudyError("no pairs"), "no pairs"), (RuntimeError("out of memory\nat line 3"), "failed: out of memory")],
+    [(StudyError("no pairs"), "no pairs"), (RuntimeError("out of memory\nat line 3"), "run one failed: out of memory")],
 )
 def test_a_failure_is_one_line_in_the_row_and_leaves_no_file(var, error, message):
     def break_off():
