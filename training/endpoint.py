@@ -1,14 +1,15 @@
 """Asking an OpenAI-compatible endpoint about many things at once, with patience, and one line where it fails."""
 
 import asyncio
-import queue
 from collections.abc import Awaitable, Callable, Generator, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 import openai
 import stamina
+from anyio import EndOfStream, create_memory_object_stream
 from anyio.from_thread import start_blocking_portal
+from anyio.streams.memory import MemoryObjectSendStream
 from openai import AsyncOpenAI
 
 from annotation.errors import StudyError
@@ -75,16 +76,21 @@ def served_models(endpoint: Endpoint) -> list[str]:
 def ask_each(items: Sequence[Item], ask: Ask[Item, Reply], endpoint: Endpoint) -> Generator[Reply | Failure[Item]]:
     """One outcome an item, in the order in which replies arrive.
 
-    The requests run in a thread of their own, which never sees the database. Leaving the loop early cancels them.
+    The requests run in a thread of their own, which never sees the database. Leaving the loop early cancels them; no
+    more than a request a worker is then paid for in vain.
 
     Raises:
         StudyError: the endpoint does not answer any more, or refuses us.
     """
-    arrived: queue.SimpleQueue[Reply | Failure[Item] | None] = queue.SimpleQueue()
-    with start_blocking_portal() as portal:
-        done = portal.start_task_soon(_ask_each, items, ask, endpoint, arrived.put)
-        done.add_done_callback(lambda _: arrived.put(None))
-        while (outcome := arrived.get()) is not None:
+    # Without room in it, a worker asks on only once its reply was taken.
+    arriving, arrived = create_memory_object_stream[Reply | Failure[Item]](0)
+    with arrived, start_blocking_portal() as portal:
+        done = portal.start_task_soon(_ask_each, items, ask, endpoint, arriving)
+        while True:
+            try:
+                outcome = portal.call(arrived.receive)
+            except EndOfStream:
+                break
             yield outcome
         done.result()
 
@@ -93,16 +99,17 @@ async def _ask_each(
     items: Sequence[Item],
     ask: Ask[Item, Reply],
     endpoint: Endpoint,
-    put: Callable[[Reply | Failure[Item]], None],
+    arriving: MemoryObjectSendStream[Reply | Failure[Item]],
 ) -> None:
     waiting = iter(items)
-    async with AsyncOpenAI(
-        base_url=endpoint.url, api_key=endpoint.api_key, max_retries=0, timeout=endpoint.timeout
-    ) as client:
+    async with (
+        arriving,
+        AsyncOpenAI(base_url=endpoint.url, api_key=endpoint.api_key, max_retries=0, timeout=endpoint.timeout) as client,
+    ):
 
         async def work() -> None:
             for item in waiting:
-                put(await _ask_patiently(client, item, ask, endpoint))
+                await arriving.send(await _ask_patiently(client, item, ask, endpoint))
 
         try:
             async with asyncio.TaskGroup() as workers:

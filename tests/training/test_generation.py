@@ -262,7 +262,7 @@ def test_an_endpoint_that_goes_away_midway_keeps_what_came_and_the_rest_is_as_it
     assert len(texts()) == 4
     assert Run.objects.filter(status=RunStatus.FAILED).count() == 1
     with ScriptedEndpoint(reply) as endpoint:
-        generate_there(endpoint)
+        generate_there(endpoint, name="again")
     assert len(endpoint.requests) == 6
     assert texts() == whole
 
@@ -331,7 +331,7 @@ def test_missing_responses_are_named_and_make_the_command_fail(generate_there, s
         captured = capsys.readouterr()
         assert "prompt t0, response 1: Error code: 400" in captured.err
         assert "9 responses to 5 test prompts" in captured.out
-        generate_there(endpoint)
+        generate_there(endpoint, name="again")
     assert len(texts()) == 10
 
 
