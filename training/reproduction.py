@@ -96,6 +96,9 @@ def _study_options(run: Run) -> dict[str, Any]:
 def _file_options(kind: str, config: Mapping[str, Any], files: Sequence[str]) -> dict[str, Any]:
     if kind == RunKind.JOINT_DPO:
         return {"pairs": [f"{key}={file}" for key, file in zip(config.get("weights", {}), files, strict=False)]}
+    if kind == RunKind.REWARD_MODEL and "criteria" in config:
+        items = [f"{key}={file}" for key, file in zip(2 * config["criteria"], files, strict=False)]
+        return {"pairs": items[: len(config["criteria"])], "eval_pairs": items[len(config["criteria"]) :]}
     if kind == RunKind.MODPO:
         return dict(zip(("pairs", "margins"), files, strict=False))
     return {"pairs": files[0]}

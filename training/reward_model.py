@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from datasets import Dataset, load_from_disk
+from torch.nn.init import eye_, zeros_
 from transformers import AutoConfig, AutoModelForSequenceClassification, PreTrainedTokenizerBase
 from trl.trainer.reward_config import RewardConfig
 from trl.trainer.reward_trainer import RewardTrainer
@@ -25,6 +26,8 @@ from training.scoring import raw_scores
 
 # Weight of the penalty that keeps rewards around 0 (Eisenstein et al. 2023, arXiv:2312.09244, eq. 2).
 CENTRE = 0.01
+# How much the mean counts beside the first token, which a layer of BERT adds to it.
+MEAN_TO_FIRST = 4.0
 DROPOUTS = ("hidden_dropout_prob", "attention_probs_dropout_prob", "classifier_dropout", "attention_dropout")
 CURVES = ("loss", "margin", "accuracy", "learning_rate")
 # Shares of the training prompts that the learning curve is measured at, before all of them.
@@ -88,7 +91,7 @@ def train_reward_model(
         train_loss=result.training_loss,
         updates=trainer.state.global_step,
         train_seconds=result.metrics["train_runtime"],
-        curves=_curves(trainer.state.log_history),
+        curves=curves_of(trainer.state.log_history),
     )
 
 
@@ -161,10 +164,6 @@ def _scores(folder: Path, pairs: Sequence[PreferencePair], max_length: int) -> d
     return dict(zip(texts, raw_scores(folder, texts, max_length=max_length), strict=True))
 
 
-def accuracy_of(pairs: Sequence[PreferencePair], scores: Mapping[Text, float]) -> dict[str, Any]:
-    return ScoredPairs.of(pairs, scores).accuracy()
-
-
 def normalisation(pairs: Sequence[PreferencePair], scores: Mapping[Text, float]) -> tuple[float, float]:
     """Mean and deviation of the scores of all responses in the pairs."""
     trained = [scores[text] for text in sorted({text for pair in pairs for text in pair.texts})]
@@ -172,7 +171,7 @@ def normalisation(pairs: Sequence[PreferencePair], scores: Mapping[Text, float])
     return statistics.fmean(trained), statistics.pstdev(trained) or 1.0
 
 
-def _curves(history: Sequence[Mapping[str, Any]]) -> dict[str, list[list[float]]]:
+def curves_of(history: Sequence[Mapping[str, Any]]) -> dict[str, list[list[float]]]:
     """[step, value] lists by name."""
     return {
         name: [[entry["step"], round(entry[name], 6)] for entry in history if name in entry and "loss" in entry]
@@ -193,9 +192,36 @@ def load_classifier(source: str, recipe: RewardRecipe, criteria: Sequence[str] =
         for name in DROPOUTS:
             if hasattr(config, name):
                 setattr(config, name, recipe.dropout)
+        if recipe.pooling == "mean":
+            return _pooling_by_mean(source, config)
         return AutoModelForSequenceClassification.from_pretrained(source, config=config, dtype=torch.float32)
     except (OSError, ValueError) as error:
         raise InputError(f"model {source} cannot be loaded: {str(error).strip().splitlines()[0]}") from error
+
+
+def _pooling_by_mean(source: str, config: Any) -> Any:
+    """A BERT with one more layer, which begins as the mean over all tokens, for the head to read at the first one.
+
+    Sentence encoders are trained to say what a text says in the mean over its tokens; what they have at the first token
+    was never trained. Written as a layer, any copy of transformers can load it, and training may improve on the mean.
+
+    Raises:
+        ValueError: the model is no BERT.
+    """
+    if config.model_type != "bert":
+        raise ValueError(f"the mean of the tokens needs a BERT, this is a {config.model_type}: add --pooling first")
+    config.num_hidden_layers += 1
+    model: Any = AutoModelForSequenceClassification.from_pretrained(source, config=config, dtype=torch.float32)
+    layer, pooler = model.bert.encoder.layer[-1], model.bert.pooler.dense
+    # Query and key are random and small, so that attention is about even.
+    eye_(layer.attention.self.value.weight)
+    eye_(layer.attention.output.dense.weight)
+    with torch.no_grad():
+        layer.attention.output.dense.weight.mul_(MEAN_TO_FIRST)
+    zeros_(layer.output.dense.weight)
+    eye_(pooler.weight)
+    zeros_(pooler.bias)
+    return model
 
 
 def reward_arguments(recipe: RewardRecipe, work: str) -> RewardConfig:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid
@@ -21,16 +22,16 @@ from training.progress import quiet_libraries, report_steps
 from training.recipes import RewardRecipe
 from training.reward_model import (
     CENTRE,
-    accuracy_of,
+    curves_of,
     encoded_pairs,
     in_training_order,
     load_classifier,
+    normalisation,
     reward_arguments,
 )
+from training.reward_report import ScoredPairs, Text, reward_report
 from training.scoring import Scorer
-from training.sources import hold_out
-
-PairsByCriterion = Mapping[str, Sequence[PreferencePair]]
+from training.shared_sources import PairsByCriterion
 
 # What transformers leaves out when it counts the labels that a loss is the mean of.
 NO_PREFERENCE = -100
@@ -38,11 +39,12 @@ NO_PREFERENCE = -100
 
 @dataclass(frozen=True)
 class SharedPair:
-    """Two responses, as the first criterion that pairs them has them, and a label a criterion: 1 where that one's
-    chosen response is preferred, -1 where the other is, else NO_PREFERENCE."""
+    """Two responses, as the first criterion that pairs them has them; a label a criterion: 1 where that one's chosen
+    response is preferred, -1 where the other is, else NO_PREFERENCE; and the weights of the pairs it stands for."""
 
     pair: PreferencePair
     labels: list[int]
+    weights: list[float]
 
 
 def shared_pairs(pairs_by_criterion: PairsByCriterion) -> list[SharedPair]:
@@ -56,26 +58,11 @@ def shared_pairs(pairs_by_criterion: PairsByCriterion) -> list[SharedPair]:
         for pair in pairs_by_criterion[criterion]:
             both = frozenset(pair.texts)
             seen[both] += 1
-            new = SharedPair(pair, [NO_PREFERENCE] * len(pairs_by_criterion))
+            new = SharedPair(pair, [NO_PREFERENCE] * len(pairs_by_criterion), [])
             row = rows.setdefault((both, seen[both]), new)
             row.labels[head] = 1 if pair.texts == row.pair.texts else -1
+            row.weights.append(pair.weight)
     return list(rows.values())
-
-
-def hold_out_shared(
-    pairs_by_criterion: PairsByCriterion, *, share: float, seed: int
-) -> tuple[dict[str, list[PreferencePair]], dict[str, list[PreferencePair]]]:
-    """Pairs to train on and to test on, a share of the prompts held out of all criteria alike: the encoder is one.
-
-    Raises:
-        InputError: all pairs are of one prompt.
-    """
-    every = [pair for pairs in pairs_by_criterion.values() for pair in pairs]
-    train, held_out = map(set, hold_out(every, share=share, seed=seed))
-    return (
-        {criterion: [pair for pair in pairs if pair in train] for criterion, pairs in pairs_by_criterion.items()},
-        {criterion: [pair for pair in pairs if pair in held_out] for criterion, pairs in pairs_by_criterion.items()},
-    )
 
 
 def shared_reward_loss(scores: Tensor, labels: Tensor, preferences: Tensor | int | None = None) -> Tensor:
@@ -105,8 +92,8 @@ def train_shared_encoder(
     """Train a head for each criterion, write model and tokenizer to the folder, score all pairs from there.
 
     Returns:
-        Metrics of the run; `criteria` holds those of each head. Heads are in alphabetical order of their criteria, so
-        that the order in which they are given changes nothing.
+        Metrics of the run: `criteria` holds those of each head, `accuracy` is over the pairs of all. Heads are in
+        alphabetical order of their criteria, so that the order in which they are given changes nothing.
 
     Raises:
         InputError: a criterion has no pairs.
@@ -123,27 +110,39 @@ def train_shared_encoder(
         dataset, truncated = encoded_pairs(
             tokenizer, [row.pair for row in rows], recipe.max_length, Path(work) / "pairs"
         )
+        labelled = dataset.add_column("labels", [row.labels for row in rows])
         trainer = Trainer(
             model=model,
             args=reward_arguments(recipe, work),
-            train_dataset=in_training_order(dataset.add_column("labels", [row.labels for row in rows]), recipe),
+            train_dataset=in_training_order(labelled, recipe, [statistics.fmean(row.weights) for row in rows]),
             data_collator=_collator(tokenizer),
             compute_loss_func=_loss_of_outputs,
         )
         report_steps(trainer, "shared encoder")
-        train_loss = trainer.train().training_loss
+        result = trainer.train()
         model.save_pretrained(folder)
         tokenizer.save_pretrained(folder)
     scores = _scores(folder, pairs_by_criterion, held_out_by_criterion, recipe.max_length)
+    held_out = {
+        criterion: ScoredPairs.of(held_out_by_criterion.get(criterion, ()), column)
+        for criterion, column in scores.items()
+    }
     return {
+        "accuracy": _pooled(list(held_out.values())).accuracy(),
         "criteria": {
-            criterion: _head_metrics(pairs_by_criterion[criterion], held_out_by_criterion.get(criterion, ()), column)
+            criterion: {
+                **reward_report(held_out[criterion]),
+                **_training_metrics(pairs_by_criterion[criterion], column),
+            }
             for criterion, column in scores.items()
         },
         "train_pairs": sum(map(len, pairs_by_criterion.values())),
         "encoded_pairs": len(rows),
         "truncated_responses": truncated,
-        "train_loss": train_loss,
+        "train_loss": result.training_loss,
+        "updates": trainer.state.global_step,
+        "train_seconds": result.metrics["train_runtime"],
+        "curves": curves_of(trainer.state.log_history),
     }
 
 
@@ -159,7 +158,7 @@ def _loss_of_outputs(outputs: Any, labels: Tensor, num_items_in_batch: Tensor | 
 
 def _scores(
     folder: Path, pairs_by_criterion: PairsByCriterion, held_out_by_criterion: PairsByCriterion, max_length: int
-) -> dict[str, dict[tuple[str, str], float]]:
+) -> dict[str, dict[Text, float]]:
     """{criterion: {(prompt, response): raw score}}, every response encoded once."""
     both = [*pairs_by_criterion.values(), *held_out_by_criterion.values()]
     texts = sorted({text for pairs in both for pair in pairs for text in pair.texts})
@@ -170,15 +169,20 @@ def _scores(
     }
 
 
-def _head_metrics(
-    pairs: Sequence[PreferencePair], held_out: Sequence[PreferencePair], scores: dict[tuple[str, str], float]
-) -> dict[str, Any]:
-    trained = [scores[text] for text in sorted({text for pair in pairs for text in pair.texts})]
+def _pooled(scored: Sequence[ScoredPairs]) -> ScoredPairs:
+    """The pairs of all criteria as if of one."""
+    return ScoredPairs(
+        [pair for one in scored for pair in one.pairs],
+        np.concatenate([one.chosen for one in scored]),
+        np.concatenate([one.rejected for one in scored]),
+    )
+
+
+def _training_metrics(pairs: Sequence[PreferencePair], scores: Mapping[Text, float]) -> dict[str, Any]:
+    mean, deviation = normalisation(pairs, scores)
     return {
-        "accuracy": accuracy_of(held_out, scores),
-        "reward_mean": statistics.fmean(trained),
-        # A head that gives all responses one score has no deviation to divide by.
-        "reward_sd": statistics.pstdev(trained) or 1.0,
+        "reward_mean": mean,
+        "reward_sd": deviation,
         "train_pairs": len(pairs),
-        "train_prompts": len({pair.prompt_id for pair in pairs}),
+        "train_prompts": len({key for pair in pairs for key in pair.prompt_ids}),
     }

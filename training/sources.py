@@ -108,6 +108,21 @@ def hold_out_prompts(prompt_ids: Sequence[str], *, share: float, seed: int) -> s
     return set(prompts[: max(1, round(share * len(prompts)))])
 
 
+def require_apart(pairs: Sequence[PreferencePair], held_out: Sequence[PreferencePair], where: str) -> None:
+    """Raise InputError if a prompt, by its id or its text, is to be trained on and tested on."""
+    trained = {key for pair in pairs for key in _prompts_of(pair)}
+    if shared := next((pair for pair in held_out if trained & _prompts_of(pair)), None):
+        raise InputError(
+            f"{where}: prompt {shared.prompt_id} is trained on too, which would flatter the accuracy: "
+            "part the files by prompt"
+        )
+
+
+def _prompts_of(pair: PreferencePair) -> set[tuple[str, str]]:
+    ids = {("id", key) for key in pair.prompt_ids}
+    return ids | {("text", prompt) for prompt, _ in pair.texts if prompt}
+
+
 def keyed_paths(option: str, items: Sequence[str]) -> dict[str, Path]:
     """{criterion: file} from `criterion=file` items.
 

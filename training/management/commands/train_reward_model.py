@@ -11,13 +11,14 @@ from training.models import Run, RunKind
 from training.pairs import PreferencePair
 from training.recipes import REWARD_RECIPES, RewardRecipe, add_recipe_arguments, chosen_recipe
 from training.runs import RunInProgress, RunPlan, plain, recorded_run
+from training.shared_sources import SharedSources, shared_sources
 from training.sources import (
     PairSource,
     add_run_arguments,
-    add_source_arguments,
     hold_out,
     pairs_of_file,
     pairs_of_study,
+    require_apart,
     split_argument,
 )
 
@@ -27,18 +28,40 @@ Pairs = list[PreferencePair]
 
 
 class Command(StudyCommand):
-    help = "Train a reward model of one criterion, and say how well it orders pairs of prompts it has not seen."
+    help = """Train a reward model of one criterion, and say how well it orders pairs of prompts it has not seen.
+With --shared-encoder, of several criteria as heads of one encoder, which takes about as long as one of them."""
     examples = """\
   manage.py train_reward_model --criterion empathy --study demo
   manage.py train_reward_model --criterion safety --study demo --split scorer --name scorer-safety
   manage.py train_reward_model --criterion empathy --pairs train.jsonl --eval-pairs test.jsonl --learning-curve
-  manage.py train_reward_model --criterion empathy --study mine --recipe paper --search 20 --json"""
+  manage.py train_reward_model --criterion empathy --study mine --recipe paper --search 20 --json
+  manage.py train_reward_model --shared-encoder --criterion empathy --criterion safety --study demo
+  manage.py train_reward_model --shared-encoder --criterion empathy --criterion safety \\
+      --pairs empathy=empathy_pairs.json --pairs safety=safety_pairs.json"""
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--criterion", required=True, help="key of the criterion")
-        add_source_arguments(parser)
         parser.add_argument(
-            "--eval-pairs", type=Path, metavar="FILE", help="pairs to test on (default: a fifth of the prompts)"
+            "--criterion",
+            action="append",
+            required=True,
+            help="key of the criterion; once a criterion with --shared-encoder",
+        )
+        parser.add_argument(
+            "--shared-encoder", action="store_true", help="train several criteria as heads of one encoder, in one pass"
+        )
+        source = parser.add_mutually_exclusive_group(required=True)
+        source.add_argument("--study", help="slug of the study whose rankings make the pairs")
+        source.add_argument(
+            "--pairs",
+            action="append",
+            metavar="FILE",
+            help="TRL JSONL or the authors' {criterion}_pairs.json; CRITERION=FILE of each for a shared encoder",
+        )
+        parser.add_argument(
+            "--eval-pairs",
+            action="append",
+            metavar="FILE",
+            help="pairs to test on, given as --pairs are (default: a fifth of the prompts)",
         )
         split_argument(parser)
         parser.add_argument(
@@ -63,7 +86,12 @@ class Command(StudyCommand):
         if options["search"] < 0:
             raise CommandError(f"--search {options['search']}: a number of trials is required", returncode=2)
         recipe = chosen_recipe(REWARD_RECIPES, options)
-        model = resolve_model(recipe.model)
+        if options["shared_encoder"]:
+            self.train_several(resolve_model(recipe.model), recipe, options)
+        else:
+            self.train_one(resolve_model(recipe.model), recipe, of_one_criterion(options))
+
+    def train_one(self, model: str, recipe: RewardRecipe, options: dict[str, Any]) -> None:
         source = self.source(options)
         pairs, held_out = self.split(source, options, recipe.seed)
         with recorded_run(self.plan(source, recipe, options)) as run:
@@ -72,6 +100,34 @@ class Command(StudyCommand):
                 recipe = self.search(run, model, pairs, recipe, options)
             self.train(run, model, pairs, held_out, recipe, learning_curve=options["learning_curve"])
         self.report(run.row, as_json=options["json"])
+
+    def train_several(self, model: str, recipe: RewardRecipe, options: dict[str, Any]) -> None:
+        from training.shared_encoder import train_shared_encoder
+
+        if options["search"] or options["learning_curve"]:
+            raise InputError("--search and --learning-curve are of one criterion: leave them out for a shared encoder")
+        sources = shared_sources(
+            options["criterion"],
+            options["pairs"],
+            options["eval_pairs"] or [],
+            lambda key: self.source({**options, "criterion": key}),
+        )
+        pairs, held_out = sources.split(share=HELD_OUT, seed=recipe.seed)
+        with recorded_run(self.shared_plan(sources, recipe, options)) as run:
+            run.metrics.update(train_shared_encoder(model, pairs, held_out, recipe, run.folder))
+        self.report_several(run.row, as_json=options["json"])
+
+    def shared_plan(self, sources: SharedSources, recipe: RewardRecipe, options: dict[str, Any]) -> RunPlan:
+        config = {"shared_encoder": True, "criteria": list(sources.train), "split": options["split"], **plain(recipe)}
+        return RunPlan(
+            kind=RunKind.REWARD_MODEL,
+            config=config,
+            name=options["name"],
+            stem="reward-shared",
+            output=options["output"],
+            datasets=sources.datasets,
+            files=sources.files,
+        )
 
     def source(self, options: dict[str, Any]) -> PairSource:
         if options["study"]:
@@ -83,12 +139,7 @@ class Command(StudyCommand):
         if not options["eval_pairs"]:
             return hold_out(source.pairs, share=HELD_OUT, seed=seed)
         held_out = pairs_of_file(options["eval_pairs"]).pairs
-        trained = {key for pair in source.pairs for key in prompts_of(pair)}
-        if shared := next((pair for pair in held_out if trained & prompts_of(pair)), None):
-            raise InputError(
-                f"--eval-pairs {options['eval_pairs']}: prompt {shared.prompt_id} is trained on too, "
-                "which would flatter the accuracy: part the files by prompt"
-            )
+        require_apart(source.pairs, held_out, f"--eval-pairs {options['eval_pairs']}")
         return source.pairs, held_out
 
     def dropped(self, source: PairSource, pairs: Pairs, held_out: Pairs, options: dict[str, Any]) -> int:
@@ -162,11 +213,27 @@ class Command(StudyCommand):
         for line in details(metrics):
             self.stdout.write(f"  {line}")
 
+    def report_several(self, run: Run, *, as_json: bool) -> None:
+        metrics = run.metrics
+        if as_json:
+            self.write_json({"run": run.name, "path": str(run.folder), **metrics["accuracy"], "metrics": metrics})
+            return
+        texts = 2 * metrics["encoded_pairs"]
+        self.stdout.write(
+            f"{run.name}: accuracy {told(metrics['accuracy'])} over all criteria; "
+            f"{metrics['truncated_responses']} of {texts} texts truncated; {run.folder}"
+        )
+        for criterion, head in metrics["criteria"].items():
+            self.stdout.write(f"  {criterion}: accuracy {told(head['accuracy'])}")
 
-def prompts_of(pair: PreferencePair) -> set[tuple[str, str]]:
-    """What must not be trained on and tested on: the prompts, by id and by text."""
-    ids = {("id", key) for key in pair.prompt_ids}
-    return ids | {("text", prompt) for prompt, _ in pair.texts if prompt}
+
+def of_one_criterion(options: dict[str, Any]) -> dict[str, Any]:
+    """The options with the one criterion and the one file of each kind that an ordinary reward model takes."""
+    for name in ("criterion", "pairs", "eval_pairs"):
+        if len(options[name] or ()) > 1:
+            raise InputError(f"--{name.replace('_', '-')} is given several times: that goes with --shared-encoder")
+    files = {name: Path(options[name][0]) if options[name] else None for name in ("pairs", "eval_pairs")}
+    return {**options, **files, "criterion": options["criterion"][0]}
 
 
 def details(metrics: dict[str, Any]) -> list[str]:
