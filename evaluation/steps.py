@@ -43,6 +43,8 @@ class Procedure:
         self.say(f"== {name}")
         began = time.monotonic()
         call_command(*command, stdout=io.StringIO())
+        # Another process may have kept its own meanwhile.
+        self.seconds |= self.kept("seconds.json")
         # The first time counts: later ones find the work done.
         self.seconds.setdefault(name, round(time.monotonic() - began, 1))
         self.keep("seconds.json", self.seconds)

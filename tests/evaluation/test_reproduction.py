@@ -18,6 +18,7 @@ from evaluation.paper_systems import PHASES, SCALES, parse_seeds, recipe_options
 from evaluation.paper_table import compare, mcnemar_tests
 from evaluation.reproduction import Job, Reproduction, is_finished, plane
 from evaluation.scorer_prompts import give_scorers_prompts, ranked_prompts
+from evaluation.steps import Procedure
 from evaluation.win_rates import pair_outcomes, win_rates
 from tests.factories import (
     make_participant,
@@ -350,3 +351,12 @@ def test_a_run_that_learned_from_someone_who_withdrew_is_not_counted_on():
     Rater.objects.filter(pk=rater.pk).update(withdrawn_at=timezone.now())
     with pytest.raises(InputError, match="run one learned from someone who has withdrawn"):
         is_finished("one", {})
+
+
+@pytest.mark.django_db
+def test_two_processes_keep_each_others_seconds(tmp_path):
+    one, other = (Procedure(say=print, folder=tmp_path) for _ in range(2))
+    one.timed("first", "check")
+    other.timed("second", "check")
+    one.timed("first", "check")
+    assert set(one.kept("seconds.json")) == {"first", "second"}
