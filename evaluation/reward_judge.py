@@ -14,6 +14,7 @@ from typing import Any
 
 from annotation.errors import InputError, StudyError
 from annotation.models import Assignment, Choice, Comparison, Criterion, Study, System
+from annotation.options import keyed
 from evaluation.judging import Vote
 from training.models import PreferenceDataset, Run, RunKind
 from training.runs import finished_run
@@ -25,7 +26,7 @@ TIE_THRESHOLD = 0.0
 Scorer = Callable[[Path, Sequence[tuple[str, str]]], Mapping[str, Sequence[float]]]
 
 
-def parse_runs(study: Study, pairs: Iterable[str]) -> dict[Criterion, Run]:
+def parse_runs(study: Study, pairs: Sequence[str]) -> dict[Criterion, Run]:
     """{criterion: run} from `criterion=run` pairs, in the study's order of criteria.
 
     Raises:
@@ -33,13 +34,8 @@ def parse_runs(study: Study, pairs: Iterable[str]) -> dict[Criterion, Run]:
         StudyError: the study has no such criterion.
     """
     runs: dict[Criterion, Run] = {}
-    for pair in pairs:
-        key, equals, name = pair.partition("=")
-        if not (key and equals and name):
-            raise InputError(f"--run {pair}: write it as criterion=run, such as empathy=rm-empathy")
+    for key, name in keyed("--run", pairs, "criterion=run").items():
         criterion = study.criterion(key)
-        if criterion in runs:
-            raise InputError(f"--run {pair}: {key} has a run already: name each criterion once")
         runs[criterion] = _reward_run(criterion, name)
     return dict(sorted(runs.items(), key=lambda item: item[0].position))
 

@@ -41,17 +41,6 @@ class Writing:
         return list(self.study.prompts.filter(split=self.split).order_by("pk"))
 
 
-def parse_scorers(items: Sequence[str]) -> dict[str, str]:
-    """{criterion: run name} from `criterion=run` items."""
-    scorers: dict[str, str] = {}
-    for item in items:
-        key, _, name = item.partition("=")
-        if not (key and name) or key in scorers:
-            raise InputError(f"--scorer {item}: write it once a criterion, as criterion=run")
-        scorers[key] = name
-    return scorers
-
-
 def chosen_scorers(study: Study, keys: Sequence[str], given: Mapping[str, str]) -> dict[str, Run]:
     """A finished reward model for each criterion: the one given, else the study's latest of scorer prompts.
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from annotation.errors import InputError
 from annotation.files import read_json_lines
+from annotation.options import keyed_numbers
 from training.pairs import PreferencePair
 
 RewardKey = tuple[str, str, str]
@@ -60,15 +61,7 @@ def parse_weights(primary: str | None, items: Sequence[str]) -> Weights:
     Raises:
         InputError: an item is malformed or comes twice, or the weights break a rule.
     """
-    values: dict[str, float] = {}
-    for item in items:
-        name, _, number = item.partition("=")
-        if name in values:
-            raise InputError(f"--weight {item}: {name} has a weight already")
-        try:
-            values[name] = float(number)
-        except ValueError as error:
-            raise InputError(f"--weight {item}: write it as criterion=number, such as safety=0.5") from error
+    values = keyed_numbers("--weight", items, "criterion=number")
     return Weights(primary=primary or next(iter(values)), values=values)
 
 

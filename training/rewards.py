@@ -103,14 +103,3 @@ def rewards_of_pairs(study: Study, pairs: Sequence[PreferencePair], runs: Mappin
         for reward in stored.select_related("response__prompt"):
             rewards[reward.response.prompt.key, reward.response.key, criterion] = reward.value
     return rewards
-
-
-def parse_reward_runs(items: Sequence[str]) -> dict[str, str]:
-    """{criterion: run name} from `criterion=run` items."""
-    runs: dict[str, str] = {}
-    for item in items:
-        key, _, name = item.partition("=")
-        if not (key and name) or key in runs:
-            raise InputError(f"--reward-run {item}: write it once a criterion, as criterion=run")
-        runs[key] = name
-    return runs

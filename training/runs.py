@@ -232,8 +232,8 @@ def _write_record(run: RunInProgress, plan: RunPlan) -> None:
         "name": run.row.name,
         "kind": run.row.kind,
         "criterion": plan.config.get("criterion"),
-        # Not the row's: PostgreSQL loses the order of keys.
-        "config": plan.config,
+        # In the plan's order, which PostgreSQL loses; a search of settings puts what it found into the row.
+        "config": {**plan.config, **run.row.config},
         "environment": run.row.environment,
         "simulated": run.row.environment["simulated"],
         "datasets": [{"criterion": d.criterion.key, "sha256": d.content_hash, "path": d.path} for d in plan.datasets],

@@ -5,9 +5,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from annotation.errors import InputError
+from annotation.options import keyed
 from training.models import PreferenceDataset
 from training.pairs import PreferencePair
-from training.sources import PairSource, hold_out, keyed_paths, pairs_of_file, require_apart
+from training.sources import PairSource, hold_out, pairs_of_file, require_apart
 
 PairsByCriterion = Mapping[str, Sequence[PreferencePair]]
 Parts = tuple[PairsByCriterion, PairsByCriterion]
@@ -67,10 +68,10 @@ def shared_sources(
 
 
 def _of_files(option: str, items: Sequence[str], criteria: Collection[str]) -> dict[str, PairSource]:
-    files = keyed_paths(option, items)
+    files = keyed(option, items, "criterion=file")
     if files.keys() != set(criteria):
         raise InputError(f"{option}: give one file for each of {', '.join(criteria)}, as criterion=file, and no other")
-    return {criterion: pairs_of_file(files[criterion]) for criterion in criteria}
+    return {criterion: pairs_of_file(Path(files[criterion])) for criterion in criteria}
 
 
 def hold_out_shared(pairs_by_criterion: PairsByCriterion, *, share: float, seed: int) -> Parts:

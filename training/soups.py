@@ -116,27 +116,6 @@ def add_merge_arguments(parser: argparse.ArgumentParser, methods: Sequence[str])
     )
 
 
-def keyed_numbers(option: str, items: Sequence[str]) -> dict[str, float]:
-    """{name: number} from `name=number` items.
-
-    Raises:
-        InputError: an item is malformed, its number is not finite, or its name comes twice.
-    """
-    numbers: dict[str, float] = {}
-    for item in items:
-        name, _, text = item.rpartition("=")
-        try:
-            number = float(text)
-        except ValueError:
-            number = math.nan
-        if not (name and math.isfinite(number)):
-            raise InputError(f"{option} {item}: write it as name=number, such as {name or 'name'}=0.5")
-        if name in numbers:
-            raise InputError(f"{option} {item}: {name} has a number already")
-        numbers[name] = number
-    return numbers
-
-
 def result_line(run: Run) -> str:
     shares = " + ".join(f"{weight:.3g} x {name}" for name, weight in run.config["adapters"].items())
     line = f"{run.name}: {shares} by {run.config['method']}, rank {run.metrics['rank']}"

@@ -123,21 +123,6 @@ def _prompts_of(pair: PreferencePair) -> set[tuple[str, str]]:
     return ids | {("text", prompt) for prompt, _ in pair.texts if prompt}
 
 
-def keyed_paths(option: str, items: Sequence[str]) -> dict[str, Path]:
-    """{criterion: file} from `criterion=file` items.
-
-    Raises:
-        InputError: an item is malformed, or a criterion comes twice.
-    """
-    paths: dict[str, Path] = {}
-    for item in items:
-        key, _, path = item.partition("=")
-        if not (key and path) or key in paths:
-            raise InputError(f"{option} {item}: write it once a criterion, as criterion=file")
-        paths[key] = Path(path)
-    return paths
-
-
 def split_argument(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--split", choices=[Split.TRAIN, Split.SCORER], default=Split.TRAIN, help="prompts to learn from"

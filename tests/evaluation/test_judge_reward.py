@@ -159,7 +159,7 @@ def test_the_command_refuses_homework_and_leaves_nothing_behind(study, compariso
     [
         (["empathy"], "write it as criterion=run"),
         (["empathy=nowhere"], "no such run of kind reward_model"),
-        (["empathy=good", "empathy=good"], "name each criterion once"),
+        (["empathy=good", "empathy=good"], "has a run already"),
         (["empathy=failed"], "only a finished run can be used"),
         (["empathy=policy"], "no such run of kind reward_model"),
         (["empathy=safe"], "learned safety"),

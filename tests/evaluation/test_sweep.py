@@ -283,7 +283,7 @@ def records(study):
         ),
         ({"weights": None, "point": "empathy=0.5,trust=0.5"}, "criterion trust: the sweep has empathy, safety"),
         ({"floor": "safety=high"}, "--floor safety=high"),
-        ({"floor": "trust=0.5"}, "--floor trust=0.5: write it once a criterion of empathy, safety"),
+        ({"floor": "trust=0.5"}, "--floor trust=0.5: the sweep is over empathy, safety"),
         ({"floor": "safety=55"}, "a win rate lies between 0 and 1"),
         ({"scorer": "safety"}, "--scorer safety: write it"),
         ({"scorer": "trust=scorer-safety"}, "--scorer trust=...: the sweep is over empathy, safety"),

@@ -230,7 +230,7 @@ def test_missing_rewards_and_rewards_without_a_margin_are_refused(pairs, rewards
         (["empathy=0.5", "safety=0.6"], "sum to 1.1"),
         (["empathy=0.5"], "sum to 0.5"),
         (["empathy=-0.5", "safety=1.5"], "0 or greater"),
-        (["empathy=nan", "safety=1"], "0 or greater"),
+        (["empathy=nan", "safety=1"], "criterion=number"),
         (["empathy=0", "safety=1"], "--primary empathy"),
         (["safety=1"], "--primary empathy"),
         (["empathy=half"], "criterion=number"),

@@ -5,6 +5,7 @@ from django.core.management.base import CommandParser
 from annotation.command import StudyCommand
 from annotation.errors import InputError
 from annotation.models import Split, Study
+from annotation.options import keyed, keyed_numbers
 from evaluation.sweep import (
     WEIGHTS,
     Evaluation,
@@ -98,7 +99,7 @@ the Pareto front. Stopped and started again, it goes on."""
             self.stdout.write(f"{text(run.name, run.metrics)}\n\n{run.folder}")
 
     def job(self, options: dict[str, Any], recipe: PolicyRecipe) -> Sweep:
-        from training.rewards import parse_reward_runs, reward_runs
+        from training.rewards import reward_runs
 
         study = self.study(options["study"])
         points = self.points(options)
@@ -113,7 +114,7 @@ the Pareto front. Stopped and started again, it goes on."""
             study=study,
             points=points,
             recipe=recipe,
-            reward_runs=reward_runs(study, margin, parse_reward_runs(options["reward_run"])),
+            reward_runs=reward_runs(study, margin, keyed("--reward-run", options["reward_run"], "criterion=run")),
             evaluation=None if options["no_evaluation"] else self.evaluation(study, criteria, options, recipe),
         )
 
@@ -130,13 +131,13 @@ the Pareto front. Stopped and started again, it goes on."""
     def evaluation(
         self, study: Study, criteria: list[str], options: dict[str, Any], recipe: PolicyRecipe
     ) -> Evaluation:
-        from evaluation.scorers import Writing, chosen_scorers, parse_scorers
+        from evaluation.scorers import Writing, chosen_scorers
         from training.generation import Sampling
 
         floors = parse_floors(options["floor"], criteria)
         sampling = {name: options[name] for name in ("temperature", "top_p", "max_new_tokens")}
         return Evaluation(
-            scorers=chosen_scorers(study, criteria, parse_scorers(options["scorer"])),
+            scorers=chosen_scorers(study, criteria, keyed("--scorer", options["scorer"], "criterion=run")),
             floors=floors,
             writing=Writing(
                 study=study,
@@ -150,15 +151,10 @@ the Pareto front. Stopped and started again, it goes on."""
 
 def parse_floors(items: list[str], criteria: list[str]) -> dict[str, float]:
     """{criterion: win rate} from `criterion=rate` items."""
-    floors: dict[str, float] = {}
-    for item in items:
-        key, _, number = item.partition("=")
-        if key not in criteria or key in floors:
-            raise InputError(f"--floor {item}: write it once a criterion of {', '.join(criteria)}, as criterion=rate")
-        try:
-            floors[key] = float(number)
-        except ValueError as error:
-            raise InputError(f"--floor {item}: write it as criterion=rate, such as safety=0.55") from error
-        if not 0 <= floors[key] <= 1:
-            raise InputError(f"--floor {item}: a win rate lies between 0 and 1")
+    floors = keyed_numbers("--floor", items, "criterion=rate")
+    for key, rate in floors.items():
+        if key not in criteria:
+            raise InputError(f"--floor {key}={rate:g}: the sweep is over {', '.join(criteria)}")
+        if not 0 <= rate <= 1:
+            raise InputError(f"--floor {key}={rate:g}: a win rate lies between 0 and 1")
     return floors

@@ -3,7 +3,8 @@ from typing import Any
 from django.core.management.base import CommandParser
 
 from annotation.command import StudyCommand
-from training.soups import METHODS, Soup, add_merge_arguments, cook, keyed_numbers, result_line
+from annotation.options import keyed_numbers
+from training.soups import METHODS, Soup, add_merge_arguments, cook, result_line
 from training.sources import add_run_arguments
 
 

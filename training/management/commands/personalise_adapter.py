@@ -6,10 +6,11 @@ from django.core.management.base import CommandParser
 from annotation.command import StudyCommand
 from annotation.errors import InputError
 from annotation.models import ItemKind, Rater, RaterKind
+from annotation.options import keyed_numbers
 from training.models import Run, RunKind
 from training.personal_weights import Mix, personal_mix
 from training.runs import finished_run
-from training.soups import Soup, add_merge_arguments, cook, keyed_numbers, result_line
+from training.soups import Soup, add_merge_arguments, cook, result_line
 from training.sources import add_run_arguments
 
 KINDS = (RunKind.MODPO, RunKind.DPO)

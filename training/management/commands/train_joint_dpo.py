@@ -4,12 +4,13 @@ from typing import Any
 from django.core.management.base import CommandParser
 
 from annotation.errors import InputError
+from annotation.options import keyed
 from training.alignment import Alignment
 from training.command import AlignmentCommand, run_options
 from training.models import RunKind
 from training.modpo import Weights, parse_weights
 from training.recipes import PolicyRecipe
-from training.sources import PairSource, keyed_paths, pairs_of_file
+from training.sources import PairSource, pairs_of_file
 
 
 class Command(AlignmentCommand):
@@ -51,7 +52,7 @@ sigmoid, a baseline of the paper. Each update sees --batch-size prompts with a p
         return {key: self.of_criterion(key, options) for key in weights.values}
 
     def of_files(self, weights: Weights, items: list[str]) -> dict[str, PairSource]:
-        files: dict[str, Path] = keyed_paths("--pairs", items)
+        files = keyed("--pairs", items, "criterion=file")
         if files.keys() != weights.values.keys():
             raise InputError(f"--pairs: give one file for each of {', '.join(weights.values)}, and no other")
-        return {key: pairs_of_file(files[key]) for key in weights.values}
+        return {key: pairs_of_file(Path(files[key])) for key in weights.values}

@@ -5,6 +5,7 @@ from typing import Any
 from django.core.management.base import CommandParser
 
 from annotation.errors import InputError
+from annotation.options import keyed
 from training.alignment import Alignment
 from training.command import AlignmentCommand, run_options
 from training.models import Run, RunKind
@@ -59,13 +60,13 @@ Killed and started again, it goes on."""
     def of_study(
         self, weights: Weights, options: dict[str, Any]
     ) -> tuple[PairSource, dict[RewardKey, float], list[Run]]:
-        from training.rewards import parse_reward_runs, reward_runs, rewards_of_pairs
+        from training.rewards import reward_runs, rewards_of_pairs
 
         if options["margins"]:
             raise InputError("--margins goes with --pairs: a study's margins come from its reward models")
         study = self.study(options["study"])
         weights.require_known(set(study.criteria.values_list("key", flat=True)), f"study {study.slug}")
-        runs = reward_runs(study, weights, parse_reward_runs(options["reward_run"]))
+        runs = reward_runs(study, weights, keyed("--reward-run", options["reward_run"], "criterion=run"))
         source = self.of_criterion(weights.primary, options)
         return source, rewards_of_pairs(study, source.pairs, runs), list(runs.values())
 
