@@ -57,8 +57,13 @@ format: $(VENV)/.dev ## put code and templates in order
 browser: $(VENV)/.dev
 	@sh tests/browser/install.sh $(RUN)/python
 
-benchmarks: $(VENV)/.dev ## ratios of speed, each measured within one run
+benchmarks: $(VENV)/.dev models ## ratios of speed, each measured within one run
 	OMP_NUM_THREADS=1 $(RUN)/python -m benchmarks.agreement
+	OMP_NUM_THREADS=1 $(RUN)/python -m benchmarks.export
+	$(RUN)/python -m benchmarks.scoring
+	$(RUN)/python -m benchmarks.shared_encoder
+	$(RUN)/python -m benchmarks.modpo_step
+	$(RUN)/python -m benchmarks.sweep
 
 models: $(VENV)/.demo ## the small models that run on a CPU, once
 	$(RUN)/python manage.py prepare_models
