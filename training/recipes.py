@@ -11,6 +11,8 @@ from annotation.errors import InputError
 
 Recipe = TypeVar("Recipe", bound="RewardRecipe | PolicyRecipe")
 
+POOLINGS = ("mean", "first")
+
 
 def option(default: Any, help_text: str) -> Any:
     return field(default=default, metadata={"help": help_text})
@@ -41,12 +43,15 @@ class RewardRecipe:
     weight_decay: float = option(0.01, "of AdamW")
     warmup: float = option(0.1, "share of the steps with rising learning rate")
     dropout: float = option(0.0, "dropout while training")
+    pooling: str = option("mean", "what the head reads: mean of the tokens (BERT alone), or first token")
     bf16: bool = option(True, "16-bit arithmetic in training; scores are computed in 32 bits")
     seed: int = option(0, "of weights, order and held-out prompts")
 
     def __post_init__(self) -> None:
         _require_positive(self, "epochs", "learning_rate", "batch_size", "max_length")
         _require_share(self, "warmup", "dropout")
+        if self.pooling not in POOLINGS:
+            raise InputError(f"--pooling {self.pooling}: it must be one of {', '.join(POOLINGS)}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,6 +94,7 @@ REWARD_RECIPES = {
         max_length=512,
         weight_decay=0.03,
         dropout=0.1,
+        pooling="first",
     ),
 }
 POLICY_RECIPES = {

@@ -289,3 +289,30 @@ def test_training_that_goes_astray_is_one_line_and_a_failed_run(train, tmp_path)
     assert "\n" not in str(caught.value)
     assert Run.objects.get().status == RunStatus.FAILED
     assert not (tmp_path / "out").exists()
+
+
+def test_the_head_reads_the_mean_of_the_tokens(tiny_encoder):
+    import torch
+    from transformers import AutoModel
+
+    from training.recipes import RewardRecipe
+    from training.reward_model import MEAN_TO_FIRST, load_classifier
+
+    ids, mask = torch.tensor([[2, 9, 12, 3, 20, 3], [2, 8, 7, 3, 1, 1]]), torch.tensor([[1] * 6, [1] * 4 + [0] * 2])
+    model = load_classifier(str(tiny_encoder), RewardRecipe(model="tiny"))
+    tokens = AutoModel.from_pretrained(tiny_encoder).eval()(input_ids=ids, attention_mask=mask).last_hidden_state
+    mean = (tokens * mask[..., None]).sum(1) / mask.sum(1, keepdim=True)
+    expected = torch.nn.functional.layer_norm(tokens[:, 0] + MEAN_TO_FIRST * mean, mean.shape[-1:])
+    got = model.bert.eval()(input_ids=ids, attention_mask=mask).last_hidden_state[:, 0]
+    assert torch.allclose(got, expected, atol=0.1)
+    assert model.config.num_hidden_layers == 3
+
+
+def test_another_architecture_is_told_to_read_the_first_token(tiny_policy):
+    from training.recipes import RewardRecipe
+    from training.reward_model import load_classifier
+
+    with pytest.raises(InputError, match="needs a BERT, this is a llama: add --pooling first"):
+        load_classifier(str(tiny_policy), RewardRecipe(model="tiny"))
+    with pytest.raises(InputError, match="--pooling last: it must be one of mean, first"):
+        RewardRecipe(pooling="last")
