@@ -10,7 +10,7 @@ from tests.training.conftest import command_line
 from training.models import Run, RunStatus
 from training.recipes import RewardRecipe
 
-RECIPE = RewardRecipe(model="tiny", epochs=2, max_length=64, batch_size=4, bf16=False)
+RECIPE = RewardRecipe(model="tiny", epochs=2, max_length=64, batch_size=4, bf16=False, seed=1)
 
 
 @pytest.fixture
