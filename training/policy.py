@@ -12,6 +12,7 @@ import torch
 from accelerate import PartialState
 from peft import LoraConfig
 from transformers import BitsAndBytesConfig, EarlyStoppingCallback, PreTrainedModel, TrainerCallback, set_seed
+from transformers.trainer import TRAINING_ARGS_NAME
 from transformers.trainer_utils import get_last_checkpoint
 from transformers.utils.import_utils import is_bitsandbytes_available
 
@@ -99,9 +100,10 @@ def train_policy(task: PolicyTask, place: Workplace) -> Metrics:
     metrics |= {"updates": trainer.state.global_step, "train_seconds": _last(history, "train_runtime")}
     metrics |= task.measure(trainer, curves)
     metrics["curves"] = curves
+    # In every process, since each may hold a part of the weights; the first one writes.
+    trainer.save_model(str(place.folder))
     if PartialState().is_main_process:
-        trainer.accelerator.unwrap_model(trainer.model).save_pretrained(place.folder)
-        trainer.processing_class.save_pretrained(place.folder)
+        (place.folder / TRAINING_ARGS_NAME).unlink()
         shutil.rmtree(place.checkpoints, ignore_errors=True)
     shutil.rmtree(place.scratch)
     # Nobody may still write when the first process moves the folder.
@@ -154,14 +156,15 @@ def trainer_arguments(
     a_pass = max(1, math.ceil(pairs / update_size(recipe)))
     evaluates, stops_early = bool(held_out), bool(held_out and recipe.patience)
     eval_steps = recipe.eval_steps or a_pass
+    together = bundles_together(recipe.batch_size, rows_each)
     return {
         "output_dir": str(place.checkpoints),
         "num_train_epochs": 1,
         "train_sampling_strategy": "sequential",
         "learning_rate": recipe.learning_rate,
-        "per_device_train_batch_size": recipe.batch_size * rows_each,
-        "per_device_eval_batch_size": recipe.batch_size * rows_each,
-        "gradient_accumulation_steps": recipe.accumulation,
+        "per_device_train_batch_size": together * rows_each,
+        "per_device_eval_batch_size": together * rows_each,
+        "gradient_accumulation_steps": recipe.accumulation * recipe.batch_size // together,
         "max_length": recipe.max_length,
         "weight_decay": recipe.weight_decay,
         "warmup_steps": recipe.warmup,
@@ -184,6 +187,12 @@ def trainer_arguments(
         "report_to": list(place.report_to) or "none",
         "seed": recipe.seed,
     }
+
+
+def bundles_together(batch_size: int, rows_each: int) -> int:
+    """How many bundles of rows go through the model at once: a divisor of the batch, so that the rest accumulates, and
+    no more rows than the batch is of single ones, so that they take no more memory."""
+    return max(n for n in range(1, batch_size + 1) if batch_size % n == 0 and (n * rows_each <= batch_size or n == 1))
 
 
 def callbacks(recipe: PolicyRecipe, *, held_out: int) -> list[TrainerCallback]:

@@ -13,7 +13,7 @@ from training.joint_dpo import JointTask, bundles
 from training.losses import joint_dpo_loss
 from training.models import Run, RunStatus
 from training.pairs import trl_pair
-from training.policy import Workplace, train_policy
+from training.policy import Workplace, bundles_together, train_policy
 from training.preference import response_logps
 from training.recipes import PolicyRecipe
 from training.reference_cache import ReferenceCache
@@ -78,6 +78,22 @@ def test_the_joint_trainers_loss_is_the_joint_loss_of_the_same_prompts(joint, pl
         logps = [[side[::2], side[1::2]] for side in (*policy, *reference)]
         expected = joint_dpo_loss(*logps, beta=0.1, weights=[0.7, 0.3]).mean()
         assert trainer.compute_loss(trainer.model, batch).item() == pytest.approx(expected.item(), abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("batch_size", "criteria", "together"), [(4, 1, 4), (4, 2, 2), (4, 3, 1), (4, 6, 1), (6, 2, 3)]
+)
+def test_a_step_of_bundles_holds_no_more_rows_than_one_of_single_pairs(batch_size, criteria, together):
+    assert bundles_together(batch_size, criteria) == together
+
+
+def test_bundles_that_are_accumulated_make_the_update_of_a_whole_batch(joint, place, tmp_path, monkeypatch):
+    curves = []
+    for number, at_once in enumerate((bundles_together, lambda batch_size, rows_each: batch_size)):
+        monkeypatch.setattr("training.policy.bundles_together", at_once)
+        task = joint({"empathy": 0.7, "safety": 0.3}, batch_size=4)
+        curves.append(train_policy(task, replace(place, folder=tmp_path / str(number)))["curves"]["loss"])
+    assert [loss for _, loss in curves[0]] == pytest.approx([loss for _, loss in curves[1]], abs=1e-4)
 
 
 def test_the_heavier_criterion_wins_where_two_contradict_each_other(joint, place, tmp_path):
