@@ -61,8 +61,14 @@ def _settings(config: dict[str, Any]) -> dict[str, str]:
 
 
 def _results(metrics: dict[str, Any]) -> dict[str, str]:
-    """Numbers and statistics; curves and lists stay in run.json."""
-    return {
+    """Numbers and statistics, of a shared encoder each head's; curves and lists stay in run.json."""
+    heads = metrics.get("criteria")
+    of_heads = {
+        f"{criterion}: {name}": text
+        for criterion, head in (heads.items() if isinstance(heads, dict) else ())
+        for name, text in _results(head).items()
+    }
+    return of_heads | {
         name.replace("_", " "): _text(value)
         for name, value in metrics.items()
         if isinstance(value, int | float | str) or (isinstance(value, dict) and "value" in value)
