@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from django.conf import settings
 
 from training.base_models import resolve_model
-from training.distributed import processes, train_together
+from training.distributed import processes, require_launch, train_together
 from training.models import Run, RunKind
 from training.modpo import RewardKey, Weights, shifts
 from training.pairs import require_one_prompt
@@ -52,8 +52,10 @@ def align(job: Alignment) -> Run:
     The same job again, after its process was killed, goes on from the last checkpoint.
 
     Raises:
-        InputError: rewards are missing or make no margin, the model cannot be loaded, the name or output is taken.
+        InputError: rewards are missing or make no margin, the model cannot be loaded or sharded, the name or output is
+            taken.
     """
+    require_launch(four_bit=job.recipe.four_bit)
     model = resolve_model(job.recipe.model)
     for source in job.sources.values():
         require_one_prompt(source.pairs)

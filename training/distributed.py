@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 
+from annotation.errors import InputError
+
 # The first process may score many responses before the others have anything to do.
 PATIENCE = timedelta(hours=6)
 
@@ -20,6 +22,25 @@ def processes() -> int:
 def is_follower() -> bool:
     """Whether this process only follows the first one."""
     return int(os.environ.get("RANK", "0")) > 0
+
+
+def require_launch(*, four_bit: bool) -> None:
+    """Refuse what accelerate would do to the weights, where training could not go along with it.
+
+    Raises:
+        InputError: FSDP is to shard weights of 4 bits, or to leave all processes but the first without weights.
+    """
+    if os.environ.get("ACCELERATE_USE_FSDP", "false").lower() != "true":
+        return
+    if four_bit:
+        raise InputError(
+            "FSDP cannot shard weights of 4 bits: add --no-four-bit, or launch without FSDP, a copy of 4 GB on each GPU"
+        )
+    if os.environ.get("FSDP_CPU_RAM_EFFICIENT_LOADING", "false").lower() == "true":
+        raise InputError(
+            "set fsdp_cpu_ram_efficient_loading to false: all processes need the weights, for the reference's "
+            "log-probabilities"
+        )
 
 
 @contextmanager

@@ -174,6 +174,9 @@ def _compute(trainer: Trainer, dataset: Dataset, missing: Sequence[int], keys: S
     """Pure reference log-probabilities of these rows by key, from TRL's own forward pass."""
     result: dict[str, float] = {}
     trainer.model.eval()
+    if not getattr(trainer.model, "is_loaded_in_4bit", False):
+        # Where weights are to be sharded, accelerate leaves them in main memory until training begins.
+        trainer.model.to(trainer.accelerator.device)
     for indices, batch in _batches(trainer, dataset, missing):
         for side, values in enumerate(trainer.compute_ref_log_probs(trainer.model, batch)):
             result |= {keys[index][side]: logp for index, logp in zip(indices, values.tolist(), strict=True)}

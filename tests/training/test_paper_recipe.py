@@ -296,6 +296,22 @@ def test_four_bits_without_bitsandbytes_are_refused_in_one_line(train, data, mon
 
 
 @pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("options", "early", "message"),
+    [({}, "false", "FSDP cannot shard weights of 4 bits"), ({"no_four_bit": True}, "true", "ram_efficient_loading")],
+)
+def test_a_launch_that_would_train_on_missing_weights_is_refused(
+    train, data, monkeypatch, tmp_path, options, early, message
+):
+    # What `accelerate launch` sets from a configuration for FSDP.
+    monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
+    monkeypatch.setenv("FSDP_CPU_RAM_EFFICIENT_LOADING", early)
+    with pytest.raises(CommandError, match=message):
+        train("train_dpo", **data["train_dpo"], **options, output=tmp_path / "out")
+    assert not list(tmp_path.glob("*out*"))
+
+
+@pytest.mark.django_db
 def test_the_papers_reward_model_trains_on_a_roberta_with_its_own_separators(
     tiny_roberta, pairs, tmp_path, settings, capsys
 ):
