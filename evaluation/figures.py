@@ -4,6 +4,7 @@ Okabe-Ito colours that differ in lightness too, so that they part in grey print;
 """
 
 import io
+import textwrap
 from functools import singledispatch
 from typing import Any
 
@@ -23,6 +24,8 @@ SERIES = ((BLUE, "o"), (ORANGE, "s"), (GREEN, "D"), (PURPLE, "^"), (SKY, "v"))
 WIDTH = 7.4  # inches
 # The side of a plane's panel in points of print, about, to place texts by.
 POINTS = 445.0
+# Letters that fit across a figure in a note.
+NOTE = 92
 Box = tuple[float, float, float, float]
 STYLE: Any = {
     "svg.fonttype": "path",
@@ -196,7 +199,8 @@ def system_plane(data: Plane) -> Figure:
         if x is not None and y is not None:
             text = f"{place.name} (paper)" if place.published else place.name
             name_beside(axes, text, x, y, taken, SOFT if place.published else INK)
-    axes.set_xlabel("\n".join((data.x_axis, data.note)), linespacing=1.6)
+    note = [line for part in data.note.splitlines() for line in textwrap.wrap(part, NOTE)]
+    axes.set_xlabel("\n".join((data.x_axis, *note)), linespacing=1.6)
     axes.set_ylabel(data.y_axis)
     return figure
 
