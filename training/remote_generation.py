@@ -19,7 +19,7 @@ Track = Callable[[Iterable[Outcome]], Iterable[Outcome]]
 # Failures in a row, from the start on, after which the rest would fail as well.
 FUTILE = 10
 # Servers such as vLLM and llama.cpp cut the tail of the distribution unless they are told not to.
-UNCUT = {"top_k": 0, "min_p": 0.0}
+UNCUT = {"top_k": -1, "min_p": 0.0}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -232,7 +232,7 @@ def test_an_endpoint_is_asked_for_the_users_turn_alone_with_the_same_sampling_an
     assert len(by_seed) == 10
     for body in by_seed.values():
         assert [message["role"] for message in body["messages"]] == ["user"]
-        drawn = {"temperature": 0.8, "top_p": 0.95, "max_completion_tokens": 6, "top_k": 0, "min_p": 0.0}
+        drawn = {"temperature": 0.8, "top_p": 0.95, "max_completion_tokens": 6, "top_k": -1, "min_p": 0.0}
         assert drawn.items() <= body.items()
     for response in Response.objects.select_related("prompt"):
         body = by_seed[response.sampling["request_seed"]]
