@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any, TypeVar
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import OperationalError
 
 from annotation.errors import InputError, StudyError
 from annotation.models import Study
@@ -32,6 +33,11 @@ class StudyCommand(BaseCommand):
             return super().execute(*args, **options)
         except StudyError as error:
             raise CommandError(str(error)) from error
+        except OperationalError as error:
+            reason = str(error).strip().splitlines()[0]
+            raise CommandError(
+                f"the database failed: {reason} (is its disk full, or `manage.py migrate` due?)"
+            ) from error
         except BrokenPipeError:
             # Whoever read our output has had enough (`| head`); nothing may be written to it at exit either.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
