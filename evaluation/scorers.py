@@ -6,15 +6,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from django.db.models import Q
 
 from annotation.errors import InputError, StudyError
-from annotation.models import Prompt, Response, Split, Study, System
+from annotation.models import Prompt, Response, Study, System
 from evaluation.bootstrap import FloatArray
 from training.base_models import resolve_model
-from training.models import PreferenceDataset, Reward, Run, RunKind, RunStatus
+from training.models import PreferenceDataset, Reward, Run, RunKind
 from training.pairs import read_pairs
-from training.runs import RunPlan, finished_run, read_record, recorded_run
+from training.runs import RunPlan, read_record, recorded_run
 
 if TYPE_CHECKING:
     from training.generation import Sampling
@@ -39,46 +38,6 @@ class Writing:
     @property
     def prompts(self) -> list[Prompt]:
         return list(self.study.prompts.filter(split=self.split).order_by("pk"))
-
-
-def chosen_scorers(study: Study, keys: Sequence[str], given: Mapping[str, str]) -> dict[str, Run]:
-    """A finished reward model for each criterion: the one given, else the study's latest of scorer prompts.
-
-    Raises:
-        InputError: a run is given for a criterion that is not evaluated, or is no finished reward model of it.
-        StudyError: a criterion has none, or it learned from someone who has withdrawn.
-    """
-    for key in given:
-        if key not in keys:
-            raise InputError(f"--scorer {key}=...: the sweep is over {', '.join(keys)}")
-    return {key: _given(key, given[key]) if key in given else _latest(study, key) for key in keys}
-
-
-def _given(key: str, name: str) -> Run:
-    run = finished_run(name, RunKind.REWARD_MODEL)
-    if key not in run.learned_criteria:
-        raise InputError(f"--scorer {key}={name}: that reward model learned {', '.join(run.learned_criteria)}")
-    if run.is_tainted:
-        raise StudyError(f"run {name} learned from someone who has withdrawn since: train {key} anew")
-    return run
-
-
-def _latest(study: Study, key: str) -> Run:
-    criterion = study.criterion(key)
-    done = Run.objects.filter(
-        # A shared encoder has no criterion of its own, but a data set of each.
-        Q(criterion=criterion) | Q(criterion=None, datasets__criterion=criterion),
-        kind=RunKind.REWARD_MODEL,
-        status=RunStatus.DONE,
-        config__split=Split.SCORER,
-    )
-    run = next((run for run in done.distinct() if not run.is_tainted and run.folder.is_dir()), None)
-    if run is None:
-        raise StudyError(
-            f"study {study.slug} has no scorer of {key}: give one with --scorer {key}=RUN, train one with manage.py "
-            f"train_reward_model --study {study.slug} --criterion {key} --split scorer, or add --no-evaluation"
-        )
-    return run
 
 
 def require_strangers(scorers: Iterable[Run], teachers: Iterable[Run], texts: Collection[str]) -> None:

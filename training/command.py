@@ -8,8 +8,9 @@ from annotation.command import StudyCommand
 from annotation.models import Split
 from training.alignment import Alignment, align, result_line
 from training.distributed import follow, is_follower, leading
+from training.modpo import only
 from training.recipes import POLICY_RECIPES, PolicyRecipe, add_recipe_arguments, chosen_recipe
-from training.sources import PairSource, add_run_arguments, pairs_of_file, pairs_of_study
+from training.sources import PairSource, add_run_arguments, add_source_arguments, pairs_of_file, pairs_of_study
 
 
 class AlignmentCommand(StudyCommand):
@@ -49,6 +50,21 @@ class AlignmentCommand(StudyCommand):
         if options["study"]:
             return pairs_of_study(self.study(options["study"]), key, split=Split.TRAIN, pairs="best-worst")
         return pairs_of_file(options["pairs"])
+
+
+class OneCriterionCommand(AlignmentCommand):
+    """A command that learns from one criterion's pairs; `kind` is that of its runs."""
+
+    kind: str
+
+    def add_data_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--criterion", required=True, help="key of the criterion")
+        add_source_arguments(parser)
+
+    def job(self, options: dict[str, Any], recipe: PolicyRecipe) -> Alignment:
+        key = options["criterion"]
+        sources = {key: self.of_criterion(key, options)}
+        return Alignment(kind=self.kind, weights=only(key), recipe=recipe, sources=sources, **run_options(options))
 
 
 def run_options(options: dict[str, Any]) -> dict[str, Any]:

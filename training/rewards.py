@@ -3,14 +3,10 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from django.db.models import Q
-
-from annotation.errors import InputError, StudyError
 from annotation.models import Response, Study
-from training.models import Reward, Run, RunKind, RunStatus
-from training.modpo import RewardKey, Weights
+from training.models import Reward, Run
+from training.modpo import RewardKey
 from training.pairs import PreferencePair
-from training.runs import finished_run
 from training.scoring import RunScorer
 
 CHUNK = 512
@@ -45,45 +41,6 @@ def score_responses(run: Run, responses: Iterable[Response], *, track: Track = i
             ignore_conflicts=True,
         )
     return len(missing)
-
-
-def reward_runs(study: Study, weights: Weights, given: Mapping[str, str]) -> dict[str, Run]:
-    """A finished reward model for each criterion of the margin: the one given, else the study's latest.
-
-    Raises:
-        InputError: a run is given for a criterion that is not in the margin, or is no finished reward model of it.
-        StudyError: a criterion has none.
-    """
-    if extra := set(given) - set(weights.others):
-        raise InputError(f"--reward-run {extra.pop()}=...: that criterion is not part of the margin")
-    return {key: _given_run(key, given[key]) if key in given else _latest_run(study, key) for key in weights.others}
-
-
-def _given_run(key: str, name: str) -> Run:
-    run = finished_run(name, RunKind.REWARD_MODEL)
-    if key not in run.learned_criteria:
-        raise InputError(f"--reward-run {key}={name}: that reward model learned {', '.join(run.learned_criteria)}")
-    if run.is_tainted:
-        raise StudyError(f"run {name} learned from someone who has withdrawn since: train {key} anew")
-    return run
-
-
-def _latest_run(study: Study, key: str) -> Run:
-    criterion = study.criterion(key)
-    done = Run.objects.filter(
-        # A shared encoder has no criterion of its own, but a data set of each.
-        Q(criterion=criterion) | Q(criterion=None, datasets__criterion=criterion),
-        kind=RunKind.REWARD_MODEL,
-        status=RunStatus.DONE,
-        config__split="train",
-    )
-    run = next((run for run in done.distinct() if not run.is_tainted and run.folder.is_dir()), None)
-    if run is None:
-        raise StudyError(
-            f"study {study.slug} has no reward model of {key}: "
-            f"run manage.py train_reward_model --study {study.slug} --criterion {key}"
-        )
-    return run
 
 
 def rewards_of_pairs(study: Study, pairs: Sequence[PreferencePair], runs: Mapping[str, Run]) -> dict[RewardKey, float]:

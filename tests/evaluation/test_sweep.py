@@ -286,12 +286,12 @@ def records(study):
         ({"floor": "trust=0.5"}, "--floor trust=0.5: the sweep is over empathy, safety"),
         ({"floor": "safety=55"}, "a win rate lies between 0 and 1"),
         ({"scorer": "safety"}, "--scorer safety: write it"),
-        ({"scorer": "trust=scorer-safety"}, "--scorer trust=...: the sweep is over empathy, safety"),
+        ({"scorer": "trust=scorer-safety"}, "--scorer trust=...: that criterion is not among empathy, safety"),
         ({"scorer": "safety=scorer-empathy"}, "that reward model learned empathy"),
         ({"scorer": "safety=nothing"}, "no such run of kind reward_model"),
         ({"scorer": "safety=margin"}, "reward model margin cannot evaluate what margin taught"),
-        ({"reward_run": "empathy=scorer-empathy"}, "not part of the margin"),
-        ({"weights": "1", "reward_run": "safety=margin"}, "not part of the margin"),
+        ({"reward_run": "empathy=scorer-empathy"}, "that criterion is not among"),
+        ({"weights": "1", "reward_run": "safety=margin"}, "that criterion is not among"),
         ({"split": "scorer", "scorer": ["safety=taught", "empathy=taught-too"]}, "of the prompts that the policies"),
         ({"max_new_tokens": 0}, "--max-new-tokens 0"),
         ({"generation_batch": 0}, "--generation-batch 0"),
@@ -323,7 +323,7 @@ def rising_rewards(study, pairs, runs):
 
 def test_a_study_without_scorers_is_told_how_to_get_them(sweep_modpo, study):
     finished("margin", study=study)
-    with pytest.raises(CommandError, match=r"no scorer of empathy: give one .* or add --no-evaluation"):
+    with pytest.raises(CommandError, match=r"no reward model of empathy .* scorer prompts: .* or add --no-evaluation"):
         sweep_modpo()
 
 

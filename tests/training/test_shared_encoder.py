@@ -23,12 +23,12 @@ from tests.factories import (
 )
 from tests.training.conftest import command_line, text, write_lines
 from training.models import Reward, Run
-from training.modpo import Weights
 from training.pairs import trl_pair
 from training.recipes import RewardRecipe
 from training.reproduction import command_of
 from training.reward_model import load_classifier, train_reward_model
-from training.rewards import reward_runs, rewards_of_pairs
+from training.reward_runs import reward_runs
+from training.rewards import rewards_of_pairs
 from training.scoring import Scorer, score_texts
 from training.shared_encoder import (
     NO_PREFERENCE,
@@ -295,17 +295,15 @@ def test_a_study_gives_every_criterion_its_rewards_and_the_margin_of_each(train,
     call_command("score_responses", f"--study={study.slug}", "--run=shared")
     assert Reward.objects.filter(criterion="empathy").count() == Reward.objects.filter(criterion="safety").count() == 15
 
-    weights = Weights(primary="empathy", values={"empathy": 0.5, "safety": 0.5})
-    assert reward_runs(study, weights, {}) == reward_runs(study, weights, {"safety": "shared"}) == {"safety": run}
+    assert reward_runs(study, ["safety"], {}) == reward_runs(study, ["safety"], {"safety": "shared"}) == {"safety": run}
     pairs = pairs_of_study(study, "empathy", split="train", pairs="all").pairs
     rewards = rewards_of_pairs(study, pairs, {"safety": run, "empathy": run})
     response = Response.objects.first()
     for criterion in ("empathy", "safety"):
         stored = Reward.objects.get(response=response, criterion=criterion).value
         assert rewards[response.prompt.key, response.key, criterion] == stored
-    other = replace(weights, values={"empathy": 0.5, "manner": 0.5})
     with pytest.raises(InputError, match="--reward-run manner=shared: that reward model learned empathy, safety"):
-        reward_runs(study, other, {"manner": "shared"})
+        reward_runs(study, ["manner"], {"manner": "shared"})
 
 
 @pytest.mark.django_db

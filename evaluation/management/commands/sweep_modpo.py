@@ -20,6 +20,7 @@ from evaluation.sweep_report import text
 from training.distributed import follow, is_follower, leading
 from training.modpo import Weights
 from training.recipes import POLICY_RECIPES, PolicyRecipe, add_recipe_arguments, chosen_recipe
+from training.reward_runs import reward_runs
 
 
 class Command(StudyCommand):
@@ -99,16 +100,13 @@ the Pareto front. Stopped and started again, it goes on."""
             self.stdout.write(f"{text(run.name, run.metrics)}\n\n{run.folder}")
 
     def job(self, options: dict[str, Any], recipe: PolicyRecipe) -> Sweep:
-        from training.rewards import reward_runs
-
         study = self.study(options["study"])
         points = self.points(options)
         criteria = list(points[0].values)
         for key in criteria:
             study.criterion(key)
-        # All at once, so that no reward model is asked for whose criterion has no weight in any point.
-        used = [key for key in criteria if any(point.values[key] for point in points)]
-        margin = Weights(primary=options["primary"], values=dict.fromkeys(used, 1 / len(used)))
+        # No reward model is asked for whose criterion has no weight in any point.
+        margin = [key for key in criteria[1:] if any(point.values[key] for point in points)]
         return Sweep(
             name=options["name"],
             study=study,
@@ -131,13 +129,20 @@ the Pareto front. Stopped and started again, it goes on."""
     def evaluation(
         self, study: Study, criteria: list[str], options: dict[str, Any], recipe: PolicyRecipe
     ) -> Evaluation:
-        from evaluation.scorers import Writing, chosen_scorers
+        from evaluation.scorers import Writing
         from training.generation import Sampling
 
         floors = parse_floors(options["floor"], criteria)
         sampling = {name: options[name] for name in ("temperature", "top_p", "max_new_tokens")}
         return Evaluation(
-            scorers=chosen_scorers(study, criteria, keyed("--scorer", options["scorer"], "criterion=run")),
+            scorers=reward_runs(
+                study,
+                criteria,
+                keyed("--scorer", options["scorer"], "criterion=run"),
+                option="--scorer",
+                split=Split.SCORER,
+                otherwise=", give another with --scorer, or add --no-evaluation",
+            ),
             floors=floors,
             writing=Writing(
                 study=study,

@@ -11,6 +11,7 @@ from training.command import AlignmentCommand, run_options
 from training.models import Run, RunKind
 from training.modpo import RewardKey, Weights, parse_weights, read_rewards
 from training.recipes import PolicyRecipe
+from training.reward_runs import reward_runs
 from training.sources import PairSource, add_source_arguments
 
 
@@ -60,13 +61,13 @@ Killed and started again, it goes on."""
     def of_study(
         self, weights: Weights, options: dict[str, Any]
     ) -> tuple[PairSource, dict[RewardKey, float], list[Run]]:
-        from training.rewards import reward_runs, rewards_of_pairs
+        from training.rewards import rewards_of_pairs
 
         if options["margins"]:
             raise InputError("--margins goes with --pairs: a study's margins come from its reward models")
         study = self.study(options["study"])
         weights.require_known(set(study.criteria.values_list("key", flat=True)), f"study {study.slug}")
-        runs = reward_runs(study, weights, keyed("--reward-run", options["reward_run"], "criterion=run"))
+        runs = reward_runs(study, list(weights.others), keyed("--reward-run", options["reward_run"], "criterion=run"))
         source = self.of_criterion(weights.primary, options)
         return source, rewards_of_pairs(study, source.pairs, runs), list(runs.values())
 
