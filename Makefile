@@ -29,7 +29,7 @@ endif
 serve: $(VENV)/.demo ## serve the demonstration site again
 	$(RUN)/python manage.py serve_demo --port $(PORT)
 
-reproduce: $(VENV)/.demo ## the paper's methods on the demonstration's content, about half an hour a seed
+reproduce: $(VENV)/.demo ## the paper's methods on the demonstration's content, 50 minutes a seed on 2 busy cores
 	$(RUN)/python manage.py reproduce_paper --phase 1 --seeds $(SEEDS)
 
 test: test-sqlite test-postgres ## the whole suite, on SQLite and on PostgreSQL, browser included

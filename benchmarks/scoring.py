@@ -3,8 +3,9 @@
     OMP_NUM_THREADS=2 python -m benchmarks.scoring
 
 The demonstration's posts and responses, MiniLM with a new head: what it learned does not change its speed. The other
-side is transformers' own model, also in fp32, on the same tokens. The two take turns, and who comes first changes, so
-that a slow moment of the machine is nobody's.
+side is transformers' own model, also in fp32, on the same tokens. So the ratio holds what packing the weights for
+oneDNN gains as well: most of it where it was first measured, sorting and batches alone came to 1.0 to 1.26. The two
+take turns, and who comes first changes, so that a slow moment of the machine is nobody's.
 """
 
 import os
