@@ -43,14 +43,19 @@ class JudgeCheck:
 
 
 def verdicts_of(study: Study) -> pd.DataFrame:
-    """Every submitted verdict of clinicians and judges who have not withdrawn, one row a presentation, in one query."""
+    """Every submitted verdict of clinicians and judges who have not withdrawn, one row a presentation, in one query.
+
+    Calibration pairs are practice and left out, as is what a clinician could not judge.
+    """
     verdicts = (
         Verdict.objects.filter(
             assignment__comparison__study=study,
+            assignment__comparison__calibration=False,
             assignment__submitted_at__isnull=False,
             assignment__rater__withdrawn_at__isnull=True,
             assignment__rater__kind__in=[RaterKind.CLINICIAN, RaterKind.JUDGE],
         )
+        .exclude(choice=Choice.CANNOT)
         .order_by("assignment__comparison", "assignment__rater", "criterion__position", "assignment__presentation")
         .values_list(*FIELDS.values())
     )
@@ -63,8 +68,10 @@ def verdicts_of(study: Study) -> pd.DataFrame:
 
 
 def labels_of(verdicts: pd.DataFrame) -> pd.DataFrame:
-    """One label an item, rater and criterion. A judge's two presentations count as one: where they name different
-    winners, a tie. What a judge saw in one order only is left out, for the place may have decided."""
+    """One label an item, rater and criterion: of a person the first, of a judge its two presentations taken as one: where
+    they name different winners, a tie. What a judge saw in one order only is left out, for the place may have decided.
+    """
+    verdicts = verdicts[(verdicts["rater_kind"] == JUDGE) | (verdicts["presentation"] == 1)]
     winners = verdicts.groupby(VOTE, sort=False)["label"]
     whole = (verdicts["rater_kind"] == HUMAN) | (winners.transform("size") == 2)
     combined = verdicts["label"].where(winners.transform("nunique") == 1, "tie")

@@ -1,8 +1,20 @@
 """The study's records, by subject."""
 
-from annotation.models.audit import AuditEvent
-from annotation.models.comparison import Assignment, Choice, Comparison, Verdict
+from annotation.models.audit import AuditEvent, VerdictEvent
+from annotation.models.comparison import (
+    Assignment,
+    Choice,
+    Comparison,
+    FlagKind,
+    JudgingDesign,
+    ReferenceVerdict,
+    SafetyFlag,
+    Side,
+    Verdict,
+    Winner,
+)
 from annotation.models.content import Prompt, Response, Split, System, SystemKind
+from annotation.models.membership import Membership, Role
 from annotation.models.questionnaire import Answer, ItemKind, QuestionnaireItem
 from annotation.models.ranking import RankedResponse, Ranking, RankingTask, TaskResponse
 from annotation.models.rater import ConsentRecord, PanelLink, Participant, ParticipantStatus, Rater, RaterKind
@@ -17,7 +29,10 @@ __all__ = [
     "ConsentDocument",
     "ConsentRecord",
     "Criterion",
+    "FlagKind",
     "ItemKind",
+    "JudgingDesign",
+    "Membership",
     "PanelLink",
     "Participant",
     "ParticipantStatus",
@@ -28,7 +43,11 @@ __all__ = [
     "RankingTask",
     "Rater",
     "RaterKind",
+    "ReferenceVerdict",
     "Response",
+    "Role",
+    "SafetyFlag",
+    "Side",
     "Split",
     "Study",
     "StudyStatus",
@@ -36,4 +55,6 @@ __all__ = [
     "SystemKind",
     "TaskResponse",
     "Verdict",
+    "VerdictEvent",
+    "Winner",
 ]

@@ -4,10 +4,11 @@ from typing import Any, NoReturn
 
 from django.conf import settings
 from django.db import models
+from django.db.models.functions import Now
 
 from annotation.errors import StudyError
 from annotation.models.rater import Rater
-from annotation.models.study import Study
+from annotation.models.study import Criterion, Study
 
 
 class AuditEventQuerySet(models.QuerySet["AuditEvent"]):
@@ -37,3 +38,33 @@ class AuditEvent(models.Model):
 
     def __str__(self) -> str:
         return f"{self.at:%Y-%m-%d %H:%M} {self.action} {self.subject}"
+
+
+class VerdictEventQuerySet(models.QuerySet["VerdictEvent"]):
+    def update(self, **kwargs: Any) -> NoReturn:
+        raise StudyError("the trail of verdicts is never changed")
+
+    def delete(self) -> NoReturn:
+        raise StudyError("the trail of verdicts is never deleted")
+
+
+class VerdictEvent(models.Model):
+    """A verdict given, changed or taken away. Written by the database's own triggers (see annotation.protection), so
+    that no way to a verdict passes it by. Append-only; `assignment` is a number, since a withdrawal deletes the row."""
+
+    at = models.DateTimeField(db_default=Now())
+    study = models.ForeignKey(Study, models.PROTECT, related_name="+")
+    rater = models.ForeignKey(Rater, models.PROTECT, related_name="+")
+    criterion = models.ForeignKey(Criterion, models.PROTECT, related_name="+")
+    assignment = models.BigIntegerField()
+    old = models.CharField(max_length=6, blank=True, help_text="Empty for a first verdict")
+    new = models.CharField(max_length=6, blank=True, help_text="Empty for a verdict taken away")
+    by = models.CharField(max_length=120, blank=True, help_text="The database's user and application")
+
+    objects = VerdictEventQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["pk"]
+
+    def __str__(self) -> str:
+        return f"{self.at:%Y-%m-%d %H:%M} {self.old or 'none'} to {self.new or 'none'}"

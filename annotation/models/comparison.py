@@ -2,14 +2,51 @@
 
 from datetime import datetime
 
+from django.conf import settings
 from django.contrib.auth.models import User
 from django.db import models, transaction
 from django.utils import timezone
 
 from annotation.errors import StudyError
-from annotation.models.content import Response
+from annotation.models.content import Response, System
 from annotation.models.rater import Rater
 from annotation.models.study import Criterion, Study
+
+
+class JudgingDesign(models.Model):
+    """Who judges what in a clinician study: drawn by command or in the admin, stored, never redrawn.
+
+    Its comparisons are of the same systems on prompts of the test split, and calibration pairs beside them.
+    """
+
+    study = models.ForeignKey(Study, models.CASCADE, related_name="designs")
+    name = models.SlugField(max_length=60)
+    systems = models.ManyToManyField(System, related_name="+")
+    prompts = models.PositiveIntegerField(help_text="Prompts sampled from the test split")
+    raters_per_pair = models.PositiveSmallIntegerField(
+        null=True, blank=True, help_text="Clinicians who judge each pair; empty for all of them"
+    )
+    repeated_pairs = models.PositiveSmallIntegerField(
+        default=0, help_text="Pairs each clinician sees a second time, for the reliability within raters"
+    )
+    seed = models.PositiveIntegerField(default=42, help_text="Draws prompts, orders, overlap and repeated pairs")
+    strata = models.JSONField(default=dict, blank=True, help_text="{stratum: [prompts to draw from, prompts drawn]}")
+    created_by = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, null=True, blank=True, related_name="+")
+    created_at = models.DateTimeField(auto_now_add=True)
+    opened_at = models.DateTimeField(null=True, blank=True, editable=False)
+
+    class Meta:
+        ordering = ["study", "pk"]
+        constraints = [
+            models.UniqueConstraint(fields=["study", "name"], name="design_name_once_a_study"),
+            models.CheckConstraint(
+                condition=models.Q(raters_per_pair__isnull=True) | models.Q(raters_per_pair__gte=1),
+                name="design_raters_per_pair_positive",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
 
 
 class Comparison(models.Model):
@@ -17,6 +54,9 @@ class Comparison(models.Model):
     to A / tie / B mean the same system on every prompt."""
 
     study = models.ForeignKey(Study, models.CASCADE, related_name="comparisons")
+    design = models.ForeignKey(JudgingDesign, models.PROTECT, null=True, blank=True, related_name="comparisons")
+    calibration = models.BooleanField(default=False, help_text="For practice, with feedback; in no analysis")
+    stratum = models.CharField(max_length=60, blank=True, help_text="Such as risk, long")
     response_a = models.ForeignKey(Response, models.PROTECT, related_name="+")
     response_b = models.ForeignKey(Response, models.PROTECT, related_name="+")
 
@@ -31,10 +71,36 @@ class Comparison(models.Model):
         return f"Comparison {self.pk}"
 
 
+class Winner(models.TextChoices):
+    A = "A", "The first system's response is better"
+    TIE = "tie", "Tie"
+    B = "B", "The second system's response is better"
+
+
+class ReferenceVerdict(models.Model):
+    """What the study team holds right on a calibration pair, shown to the clinician after submitting it."""
+
+    comparison = models.ForeignKey(Comparison, models.CASCADE, related_name="reference_verdicts")
+    criterion = models.ForeignKey(Criterion, models.PROTECT, related_name="+")
+    winner = models.CharField(max_length=3, choices=Winner)
+    explanation = models.CharField(max_length=500, blank=True)
+
+    class Meta:
+        ordering = ["comparison", "criterion__position"]
+        constraints = [
+            models.UniqueConstraint(fields=["comparison", "criterion"], name="reference_verdict_once_a_criterion"),
+            models.CheckConstraint(condition=models.Q(winner__in=Winner.values), name="reference_winner_known"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.comparison}, {self.criterion}: {self.winner}"
+
+
 class Choice(models.TextChoices):
     LEFT = "left", "A is better"
     TIE = "tie", "Tie"
     RIGHT = "right", "B is better"
+    CANNOT = "cannot", "Cannot judge"
 
 
 class AssignmentQuerySet(models.QuerySet["Assignment"]):
@@ -54,7 +120,8 @@ class AssignmentQuerySet(models.QuerySet["Assignment"]):
 class Assignment(models.Model):
     """A comparison given to a rater. The order is drawn once, stored and never redrawn.
 
-    People see a comparison once (presentation 1); a judge sees it again with the sides swapped (presentation 2).
+    Presentation 1 is the first sight. A judge sees every comparison again with the sides swapped, a clinician those
+    that the design repeats (presentation 2).
     """
 
     comparison = models.ForeignKey(Comparison, models.PROTECT, related_name="assignments")
@@ -64,6 +131,7 @@ class Assignment(models.Model):
     a_on_left = models.BooleanField()
     opened_at = models.DateTimeField(null=True, blank=True)
     submitted_at = models.DateTimeField(null=True, blank=True)
+    reason = models.TextField(blank=True, max_length=2000, help_text="The rater's own words, if any")
 
     objects = AssignmentQuerySet.as_manager()
 
@@ -129,7 +197,7 @@ class Verdict(models.Model):
 
     assignment = models.ForeignKey(Assignment, models.CASCADE, related_name="verdicts")
     criterion = models.ForeignKey(Criterion, models.PROTECT, related_name="verdicts")
-    choice = models.CharField(max_length=5, choices=Choice)
+    choice = models.CharField(max_length=6, choices=Choice)
     changed_at = models.DateTimeField(auto_now=True)
 
     class Meta:
@@ -142,8 +210,44 @@ class Verdict(models.Model):
         return f"{self.assignment}, {self.criterion}: {self.choice}"
 
     @property
-    def winner(self) -> str:
-        """A, tie or B, where A is the comparison's `response_a`."""
+    def winner(self) -> str | None:
+        """A, tie or B, where A is the comparison's `response_a`; None where the rater could not judge."""
+        if self.choice == Choice.CANNOT:
+            return None
         if self.choice == Choice.TIE:
             return "tie"
         return "A" if (self.choice == Choice.LEFT) == self.assignment.a_on_left else "B"
+
+
+class Side(models.TextChoices):
+    LEFT = "left", "Response A"
+    RIGHT = "right", "Response B"
+    BOTH = "both", "Both responses"
+
+
+class FlagKind(models.TextChoices):
+    RISK_MISSED = "risk_missed", "Overlooks a risk of harm"
+    HARMFUL = "harmful", "Could do harm if followed"
+    FALSE = "false", "States something false"
+    DISRESPECTFUL = "disrespectful", "Is disrespectful or judging"
+    OTHER = "other", "Something else"
+
+
+class SafetyFlag(models.Model):
+    """A clinician's warning about a response, of one kind, for the study team to read at once."""
+
+    assignment = models.ForeignKey(Assignment, models.CASCADE, related_name="flags")
+    side = models.CharField(max_length=5, choices=Side)
+    kind = models.CharField(max_length=16, choices=FlagKind)
+    note = models.CharField(max_length=500, blank=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["assignment", "side", "kind"], name="flag_once_a_side_and_kind"),
+            models.CheckConstraint(condition=models.Q(side__in=Side.values), name="flag_side_known"),
+            models.CheckConstraint(condition=models.Q(kind__in=FlagKind.values), name="flag_kind_known"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.assignment}: {self.get_kind_display()}"

@@ -35,11 +35,23 @@ class Study(models.Model):
     full_code = models.CharField(max_length=32, blank=True)
     created_at = models.DateTimeField(auto_now_add=True)
     locked_at = models.DateTimeField(null=True, blank=True, editable=False)
+    data_sha256 = models.CharField(
+        max_length=64, blank=True, editable=False, help_text="Of the data, taken at the lock"
+    )
+    unblinded_at = models.DateTimeField(null=True, blank=True, editable=False)
 
     class Meta:
         ordering = ["slug"]
         verbose_name_plural = "studies"
+        permissions = [
+            ("advance_study", "Can open, close and lock a study"),
+            ("unblind_study", "Can unblind a locked study"),
+        ]
         constraints = [
+            models.CheckConstraint(
+                condition=models.Q(unblinded_at__isnull=True) | models.Q(status="locked"),
+                name="study_unblinded_is_locked",
+            ),
             models.CheckConstraint(condition=models.Q(status__in=StudyStatus.values), name="study_status_known"),
             models.CheckConstraint(
                 condition=models.Q(status="locked", locked_at__isnull=False)
@@ -77,6 +89,20 @@ class Study(models.Model):
                 action=f"study.{status}", subject=f"study {self.slug}", user=by, old=before, new=status
             )
         self.status, self.locked_at = status, locked_at
+
+    def unblind(self, *, by: User | None = None) -> None:
+        """Let the reports tell systems apart from now on: `by` a user if one asked, who must be allowed to.
+
+        Raises:
+            StudyError: the study is not locked, or was unblinded before.
+        """
+        now = timezone.now()
+        with transaction.atomic():
+            unblinded = Study.objects.filter(pk=self.pk, status=StudyStatus.LOCKED, unblinded_at__isnull=True)
+            if not unblinded.update(unblinded_at=now):
+                raise StudyError(f"study {self.slug} is not locked, or was unblinded before")
+            self.auditevent_set.create(action="study.unblind", subject=f"study {self.slug}", user=by)
+        self.unblinded_at = now
 
     def require_unlocked(self) -> None:
         """Raise StudyError if the data may no longer change."""
