@@ -68,9 +68,9 @@ def verdicts_of(study: Study) -> pd.DataFrame:
 
 
 def labels_of(verdicts: pd.DataFrame) -> pd.DataFrame:
-    """One label an item, rater and criterion: of a person the first, of a judge its two presentations taken as one: where
-    they name different winners, a tie. What a judge saw in one order only is left out, for the place may have decided.
-    """
+    """One label an item, rater and criterion. Of a person's the first stands; a judge's two presentations count as one:
+    where they name different winners, a tie. What a judge saw in one order only is left out, for the place may have
+    decided."""
     verdicts = verdicts[(verdicts["rater_kind"] == JUDGE) | (verdicts["presentation"] == 1)]
     winners = verdicts.groupby(VOTE, sort=False)["label"]
     whole = (verdicts["rater_kind"] == HUMAN) | (winners.transform("size") == 2)

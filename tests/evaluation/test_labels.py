@@ -1,7 +1,7 @@
 import pytest
 from django.utils import timezone
 
-from annotation.models import Assignment, Choice, Rater, RaterKind, StudyStatus
+from annotation.models import Assignment, Choice, Comparison, Rater, RaterKind, StudyStatus
 from evaluation.labels import judge_checks, labels_of, verdicts_of
 from evaluation.models import Judge, JudgeKind
 from tests.factories import make_assignment, make_clinician, make_comparison, make_prompt, make_study, make_system
@@ -59,12 +59,24 @@ def test_sides_are_turned_to_systems(study):
 
 def test_a_label_equals_the_winner_of_its_verdict(study):
     (comparison,) = comparisons_of(study, 1)
-    for choice in Choice:
+    for choice in (Choice.LEFT, Choice.TIE, Choice.RIGHT):
         for a_on_left in (True, False):
             rater = make_clinician(study)
             verdict = vote(comparison, rater, choice, a_on_left=a_on_left).verdicts.get()
             frame = labels(study)
             assert frame.loc[frame["rater"] == rater.name, "label"].item() == verdict.winner
+
+
+def test_what_could_not_be_judged_practice_and_second_looks_are_left_out(study):
+    judged, practice = comparisons_of(study, 2)
+    clinician = make_clinician(study)
+    vote(judged, clinician, Choice.LEFT)
+    vote(judged, clinician, Choice.RIGHT, presentation=2)
+    vote(judged, make_clinician(study), Choice.CANNOT)
+    Comparison.objects.filter(pk=practice.pk).update(calibration=True)
+    vote(practice, clinician, Choice.LEFT)
+    frame = labels(study)
+    assert [(row.item, row.label) for row in frame.itertuples()] == [(judged.pk, "A")]
 
 
 def test_verdicts_not_submitted_and_those_of_people_who_withdrew_are_left_out(study):
