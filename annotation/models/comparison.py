@@ -110,6 +110,10 @@ class AssignmentQuerySet(models.QuerySet["Assignment"]):
     def pending(self) -> "AssignmentQuerySet":
         return self.filter(submitted_at__isnull=True)
 
+    def visible(self) -> "AssignmentQuerySet":
+        """Without the pairs of a design that is not open yet."""
+        return self.filter(models.Q(comparison__design=None) | models.Q(comparison__design__opened_at__isnull=False))
+
     def of_clinician(self, user: User, slug: str) -> "AssignmentQuerySet":
         """What the user was given in the study of that slug, with all that a page shows."""
         return self.filter(
