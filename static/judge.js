@@ -1,4 +1,4 @@
-// Judging with one hand: 1, 2, 3 choose A, tie, B on the current criterion and move to the next; up and down move;
+// Judging with one hand: 1, 2, 3, 4 choose A, tie, B, cannot judge on the current criterion and move to the next; up and down move;
 // Enter submits. Without this file the radios and the button do the same. The keys can be turned off (WCAG 2.1.4).
 (() => {
   "use strict";
@@ -37,7 +37,7 @@
     if (!isOn() || !submitButton() || event.ctrlKey || event.metaKey || event.altKey) return;
     const inForm = document.getElementById("verdicts").contains(document.activeElement);
     const onRadio = Boolean(held());
-    if (["1", "2", "3"].includes(event.key)) choose(Number(event.key));
+    if (["1", "2", "3", "4"].includes(event.key)) choose(Number(event.key));
     else if (inForm && event.key === "ArrowDown") move(1);
     else if (inForm && event.key === "ArrowUp") move(-1);
     else if (event.key === "Enter" && (onRadio || document.activeElement === document.body)) submitButton().form.requestSubmit();

@@ -72,7 +72,7 @@ class CompleteVerdictsForm(VerdictsForm):
     def clean(self) -> None:
         missing = [criterion.name for criterion in self.criteria if criterion not in self.chosen()]
         if missing:
-            raise forms.ValidationError(f"Please choose A, tie or B for {get_text_list(missing, 'and')}.")
+            raise forms.ValidationError(f"Please choose A, tie, B or cannot judge for {get_text_list(missing, 'and')}.")
 
     def submit(self) -> bool:
         """Close the assignment with these verdicts; whether that was possible. If not, the form says why."""

@@ -186,13 +186,16 @@ class Assignment(models.Model):
         study.require_unlocked()
         missing = [c.name for c in study.criteria.filter(judged=True) if c not in choices]
         if missing:
-            raise StudyError(f"choose A, tie or B for {', '.join(missing)}")
+            raise StudyError(f"choose A, tie, B or cannot judge for {', '.join(missing)}")
+        now = timezone.now()
         with transaction.atomic():
-            now = timezone.now()
-            if not Assignment.objects.pending().filter(pk=self.pk).update(submitted_at=now):
+            # The row of the assignment is what two submissions at once queue for; whoever comes second finds it closed.
+            if not Assignment.objects.select_for_update().pending().filter(pk=self.pk).exists():
                 raise StudyError("these verdicts were already submitted")
             for criterion, choice in choices.items():
                 Verdict.objects.update_or_create(assignment=self, criterion=criterion, defaults={"choice": choice})
+            # Last, since the database lets nobody change the verdicts of a submitted assignment.
+            Assignment.objects.filter(pk=self.pk).update(submitted_at=now)
         self.submitted_at = now
 
 

@@ -42,7 +42,7 @@ def test_the_page_shows_prompt_responses_and_criteria_and_writes_nothing(signed_
     assert page.status_code == 200
     assert html.index(pair.comparison.response_a.text) < html.index(pair.comparison.response_b.text)
     assert "0 of 2 done" in html
-    assert html.count('type="radio"') == 6
+    assert html.count('type="radio"') == 8
     assert "no-store" in page["Cache-Control"]
     pair.refresh_from_db()
     assert pair.opened_at is None
@@ -91,7 +91,7 @@ def test_incomplete_verdicts_are_named_and_what_was_chosen_stays(signed_in, rate
     page = signed_in.post(address(), {"criterion-empathy": "right"})
     html = page.content.decode()
     assert page.status_code == 422
-    assert "Please choose A, tie or B for Safety." in html
+    assert "Please choose A, tie, B or cannot judge for Safety." in html
     assert re.search(r'name="criterion-empathy" value="right"[^>]* checked', html)
     assert html.startswith("<!doctype html>")
     assert not Verdict.objects.filter(assignment=pair).exists()
@@ -99,7 +99,7 @@ def test_incomplete_verdicts_are_named_and_what_was_chosen_stays(signed_in, rate
 
 def test_an_empty_form_names_every_criterion(signed_in, rater):
     make_pairs(rater, 1)
-    assert "Please choose A, tie or B for Empathy and Safety." in signed_in.post(address()).content.decode()
+    assert "Please choose A, tie, B or cannot judge for Empathy and Safety." in signed_in.post(address()).content.decode()
 
 
 def test_a_choice_there_is_not_is_refused(signed_in, rater):
@@ -135,7 +135,7 @@ def test_a_submitted_pair_can_be_read_and_no_longer_changed(signed_in, rater):
     signed_in.post(address(), COMPLETE)
     html = signed_in.get(address()).content.decode()
     assert "You submitted this pair" in html
-    assert html.count(" disabled") == 6
+    assert html.count(" disabled") == 8
     assert 'type="submit">Submit' not in html
     changed = {"criterion-empathy": "right", "criterion-safety": "right"}
     assert signed_in.post(address(), changed).status_code == 422

@@ -117,7 +117,7 @@ def test_without_javascript_radios_and_button_do_the_same(new_context, rater, vi
     page = visit(new_context(java_script_enabled=False), rater)
     radio(page, "Empathy", "A is better").check()
     page.get_by_role("button", name="Submit").click()
-    expect(page.get_by_role("alert")).to_have_text("Please choose A, tie or B for Safety and Overall preference.")
+    expect(page.get_by_role("alert")).to_have_text("Please choose A, tie, B or cannot judge for Safety and Overall preference.")
     expect(radio(page, "Empathy", "A is better")).to_be_checked()
     radio(page, "Safety", "Tie").check()
     radio(page, "Overall preference", "B is better").check()
