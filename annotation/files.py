@@ -87,6 +87,16 @@ def read_csv(path: Path, *required: str) -> list[Entry]:
     Raises:
         InputError: a column is missing or named twice, a row has too few or too many cells, or there is no row.
     """
+    header, rows = read_csv_rows(path, *required)
+    return [Entry(path, line, dict(zip(header, cells, strict=True))) for line, cells in rows]
+
+
+def read_csv_rows(path: Path, *required: str) -> tuple[list[str], Iterator[tuple[int, list[str]]]]:
+    """The header and, read as they are asked for, each row's line and cells: for files of a million rows.
+
+    Raises:
+        InputError: as `read_csv`, what is wrong with a row when the row is reached.
+    """
     records = _records(path)
     line, header = next(records)
     for column in required:
@@ -95,14 +105,17 @@ def read_csv(path: Path, *required: str) -> list[Entry]:
     if len(set(header)) < len(header):
         twice = next(column for column in header if header.count(column) > 1)
         raise InputError(f"{path}, row {line}: column {twice} is named twice")
-    rows = []
+    return header, _rows(path, len(header), records)
+
+
+def _rows(path: Path, width: int, records: Iterator[tuple[int, list[str]]]) -> Iterator[tuple[int, list[str]]]:
+    line = None
     for line, cells in records:
-        if len(cells) != len(header):
-            raise InputError(f"{path}, row {line}: {len(cells)} cells where the header names {len(header)} columns")
-        rows.append(Entry(path, line, dict(zip(header, cells, strict=True))))
-    if not rows:
+        if len(cells) != width:
+            raise InputError(f"{path}, row {line}: {len(cells)} cells where the header names {width} columns")
+        yield line, cells
+    if line is None:
         raise InputError(f"{path}: there is a header but no row")
-    return rows
 
 
 def _records(path: Path) -> Iterator[tuple[int, list[str]]]:

@@ -170,9 +170,10 @@ def test_before_the_lock_only_clinicians_are_reported(study):
     assert "once it is locked" in str(refusal("--study", "pilot", "--judge", "gpt"))
 
 
-def test_after_the_lock_judges_stand_beside_clinicians_and_are_marked(study):
+def test_after_unblinding_judges_stand_beside_clinicians_and_are_marked(study):
     for status in (StudyStatus.CLOSED, StudyStatus.LOCKED):
         study.advance(status)
+    study.unblind()
     result = json.loads(run("--study", "pilot", "--json", "--bootstrap", "10")[0])
     # The judge chose one side both times: a tie each time, where the clinicians chose a system.
     assert result["pooled"]["judges"]["gpt"]["agreement_with_raters"]["value"] == 0.0
