@@ -97,12 +97,12 @@ def _finish(participant: Participant, status: ParticipantStatus) -> None:
 
 def claimable_prompts(study: Study) -> QuerySet[Prompt]:
     """Prompts with enough responses and a free slot, fewest claims first. Test prompts are kept for comparing
-    systems: what people rank is trained on."""
+    systems, calibration prompts for practice: what people rank is trained on."""
     claims = RankingTask.objects.filter(prompt=OuterRef("pk"), slot__isnull=False).values("prompt")
     responses = Response.objects.filter(prompt=OuterRef("pk")).values("prompt")
     return (
         Prompt.objects.filter(study=study)
-        .exclude(split=Split.TEST)
+        .exclude(split__in=[Split.TEST, Split.CALIBRATION])
         .annotate(
             claims=Coalesce(Subquery(claims.annotate(n=Count("pk")).values("n")), 0),
             written=Coalesce(Subquery(responses.annotate(n=Count("pk")).values("n")), 0),

@@ -24,6 +24,39 @@ class Dots:
     series: tuple[str, ...]
     rows: tuple[tuple[str, tuple[Statistic, ...]], ...]
     note: str
+    # Where a line is drawn, such as at what chance or no bias would give.
+    reference: float | None = None
+
+
+@dataclass(frozen=True)
+class Panel:
+    """A table of counts: labels of one rater in rows, of the other in columns. Shape: (labels, labels)"""
+
+    title: str
+    counts: tuple[tuple[int, ...], ...]
+
+    @property
+    def total(self) -> int:
+        return sum(map(sum, self.counts))
+
+
+@dataclass(frozen=True)
+class Confusion:
+    """Tables of counts side by side, all with the same labels. `down` and `across` say whose are rows and columns."""
+
+    labels: tuple[str, ...]
+    down: str
+    across: str
+    panels: tuple[Panel, ...]
+    note: str
+
+
+@dataclass(frozen=True)
+class Drift:
+    """Agreement (a share) and seconds over the stretches of a session, each named by its positions."""
+
+    stretches: tuple[tuple[str, Statistic, Statistic], ...]
+    note: str
 
 
 @dataclass(frozen=True)
@@ -75,7 +108,7 @@ class Chart:
     name: str
     caption: str
     alt: str
-    data: Bars | Dots
+    data: Bars | Dots | Confusion | Drift
 
     @property
     def digest(self) -> str:

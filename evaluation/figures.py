@@ -6,15 +6,19 @@ Okabe-Ito colours that differ in lightness too, so that they part in grey print;
 import io
 import textwrap
 from functools import singledispatch
+from math import ceil
 from typing import Any
 
+import numpy as np
 from matplotlib import rc_context
 from matplotlib.axes import Axes
+from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 from matplotlib.patheffects import withStroke
 from matplotlib.ticker import PercentFormatter
 
-from evaluation.charts import Bars, Dots, Plane, Policy, Tradeoff
+from evaluation.charts import Bars, Confusion, Dots, Drift, Panel, Plane, Policy, Tradeoff
 from evaluation.statistics import Statistic
 
 INK, SOFT, LINE, PAPER = "#2b2723", "#575049", "#d8d0c4", "#fffefb"
@@ -26,6 +30,10 @@ WIDTH = 7.4  # inches
 POINTS = 445.0
 # Letters that fit across a figure in a note.
 NOTE = 92
+# From paper to a blue that is as dark in grey.
+SHADES = LinearSegmentedColormap.from_list("shades", [PAPER, "#9cc3dd", "#00466f"])
+# Panels beside one another.
+ACROSS = 4
 Box = tuple[float, float, float, float]
 STYLE: Any = {
     "svg.fonttype": "path",
@@ -41,7 +49,7 @@ STYLE: Any = {
 WHISKER: dict[str, Any] = {"linewidth": 1.4, "solid_capstyle": "butt"}
 
 
-def draw(data: Bars | Dots | Tradeoff | Plane, *, kind: str = "svg") -> bytes:
+def draw(data: Bars | Dots | Confusion | Drift | Tradeoff | Plane, *, kind: str = "svg") -> bytes:
     """The figure as SVG or PDF: the same data give the same bytes."""
     out = io.BytesIO()
     with rc_context(STYLE):
@@ -52,7 +60,7 @@ def draw(data: Bars | Dots | Tradeoff | Plane, *, kind: str = "svg") -> bytes:
 
 
 @singledispatch
-def figure_of(data: Bars | Dots | Tradeoff | Plane) -> Figure:
+def figure_of(data: Bars | Dots | Confusion | Drift | Tradeoff | Plane) -> Figure:
     raise TypeError(f"there is no figure of a {type(data).__name__}")
 
 
@@ -103,6 +111,8 @@ def agreement_dots(data: Dots) -> Figure:
         axes.text(0.032, place, name, va="center", color=INK, fontweight="bold")
     finish(axes, [name for name, _ in data.rows], top=-0.8 - len(data.series) * step)
     axes.set_xlim(0, 1)
+    if data.reference is not None:
+        axes.axvline(data.reference, color=SOFT, linewidth=1.2, linestyle=(0, (4, 2)), zorder=1)
     return figure
 
 
@@ -229,6 +239,86 @@ def shared(one: Box, other: Box) -> float:
     width = min(one[2], other[2]) - max(one[0], other[0])
     height = min(one[3], other[3]) - max(one[1], other[1])
     return max(0.0, width) * max(0.0, height)
+
+
+@figure_of.register
+def confusion_panels(data: Confusion) -> Figure:
+    """A square a panel: the darker a cell, the more of its panel's pairs of labels fall there; counts in the cells, the
+    diagonal, where both agree, framed."""
+    across = min(ACROSS, len(data.panels))
+    down = ceil(len(data.panels) / across)
+    side = WIDTH / max(across, 3)
+    figure = Figure(figsize=(WIDTH, down * (side + 0.12) + 0.65 + 0.18 * data.note.count("\n")))
+    figure.set_layout_engine("constrained", w_pad=0.06, h_pad=0.08)
+    panels = figure.subplots(down, across, squeeze=False)
+    for index, axes in enumerate(panels.ravel()):
+        if index < len(data.panels):
+            confusion_panel(axes, data.panels[index], data.labels)
+        else:
+            axes.set_visible(False)
+    for axes in panels[:, 0]:
+        axes.set_ylabel(data.down, fontsize=8)
+    for column in range(across):
+        last = max(row for row in range(down) if row * across + column < len(data.panels))
+        panels[last, column].set_xlabel(data.across, fontsize=8)
+    figure.supxlabel(data.note, fontsize=8.5, color=SOFT, linespacing=1.6)
+    return figure
+
+
+def confusion_panel(axes: Axes, panel: Panel, labels: tuple[str, ...]) -> None:
+    counts = np.asarray(panel.counts)
+    shares = counts / max(1, panel.total)
+    axes.imshow(shares, cmap=SHADES, vmin=0, vmax=max(0.5, float(shares.max(initial=0.0))))
+    for (row, column), count in np.ndenumerate(counts):
+        dark = shares[row, column] > 0.3
+        axes.text(column, row, f"{count:,}", ha="center", va="center", fontsize=8.5, color="white" if dark else INK)
+        if row == column:
+            axes.add_patch(Rectangle((row - 0.46, row - 0.46), 0.92, 0.92, fill=False, edgecolor=INK, linewidth=0.9))
+    axes.set_xticks(range(len(labels)), labels, fontsize=8)
+    axes.set_yticks(range(len(labels)), labels, fontsize=8)
+    axes.tick_params(length=0, pad=3)
+    axes.set_title(f"{panel.title}\nn = {panel.total:,}", fontsize=8.5, color=INK, linespacing=1.3)
+    for spine in axes.spines.values():
+        spine.set_color(LINE)
+
+
+@figure_of.register
+def drift_panels(data: Drift) -> Figure:
+    """Agreement and seconds over the session, side by side, each stretch with its 95 % interval."""
+    figure = Figure(figsize=(WIDTH, 2.75))
+    figure.set_layout_engine("constrained", w_pad=0.1, h_pad=0.1)
+    left, right = figure.subplots(1, 2)
+    names = [name for name, *_ in data.stretches]
+    curve(left, names, [share for _, share, _ in data.stretches], BLUE, "o")
+    curve(right, names, [seconds for *_, seconds in data.stretches], ORANGE, "s")
+    left.set_title("Agreement with the rest", loc="left", fontsize=9.5, fontweight="bold", color=INK)
+    right.set_title("Median seconds a pair", loc="left", fontsize=9.5, fontweight="bold", color=INK)
+    left.set_ylim(0, 1.02)
+    left.yaxis.set_major_formatter(PercentFormatter(1))
+    right.set_ylim(bottom=0)
+    figure.supxlabel(data.note, fontsize=8.5, color=SOFT, linespacing=1.6)
+    return figure
+
+
+def curve(axes: Axes, names: list[str], values: list[Statistic], colour: str, marker: str) -> None:
+    axes.set_facecolor(PAPER)
+    points = [(x, value) for x, value in enumerate(values) if value.value is not None]
+    axes.plot(
+        [x for x, _ in points], [value.value or 0.0 for _, value in points], color=colour, linewidth=1.2, zorder=2
+    )
+    for x, value in points:
+        if value.low is not None and value.high is not None:
+            axes.plot([x, x], [value.low, value.high], color=INK, zorder=2, **WHISKER)
+        axes.plot(x, value.value or 0.0, marker=marker, color=colour, markeredgecolor=INK, markersize=6, zorder=3)
+    if not points:
+        axes.text(0.5, 0.5, "undefined", transform=axes.transAxes, ha="center", color=SOFT)
+    axes.set_xticks(range(len(names)), names, fontsize=8)
+    axes.set_xlim(-0.5, max(0.5, len(names) - 0.5))
+    axes.tick_params(length=0, pad=5)
+    axes.grid(axis="y", color=LINE, linewidth=0.7)
+    axes.set_axisbelow(True)
+    for spine in axes.spines.values():
+        spine.set_visible(False)
 
 
 def canvas(rows: int, height: float, note: str, *, label: str = "") -> tuple[Figure, Axes]:

@@ -1,28 +1,36 @@
 """A study's verdicts as frames of labels in system order: A, tie or B, where A is the comparison's first system."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
+from django.db.models import QuerySet
 
-from annotation.models import Choice, RaterKind, Study, Verdict
+from annotation.models import Assignment, Choice, Comparison, RaterKind, Study, Verdict
 from evaluation.bootstrap import FloatArray, bootstrap, ratio, summarise
 from evaluation.ratings import HUMAN, JUDGE
 from evaluation.statistics import Statistic
 
-FIELDS = {
-    "item": "assignment__comparison_id",
-    "prompt": "assignment__comparison__response_a__prompt__key",
-    "system_a": "assignment__comparison__response_a__system__name",
-    "system_b": "assignment__comparison__response_b__system__name",
-    "rater": "assignment__rater__name",
-    "kind": "assignment__rater__kind",
-    "simulated": "assignment__rater__simulated",
-    "toy": "assignment__rater__judge__is_toy",
-    "presentation": "assignment__presentation",
-    "a_on_left": "assignment__a_on_left",
-    "criterion": "criterion__key",
-    "choice": "choice",
+GIVEN = {
+    "assignment": "pk",
+    "comparison": "comparison_id",
+    "rater": "rater__name",
+    "kind": "rater__kind",
+    "simulated": "rater__simulated",
+    "toy": "rater__judge__is_toy",
+    "presentation": "presentation",
+    "position": "position",
+    "a_on_left": "a_on_left",
+    "opened_at": "opened_at",
+    "submitted_at": "submitted_at",
+}
+COMPARED = {
+    "item": "pk",
+    "stratum": "stratum",
+    "prompt": "response_a__prompt__key",
+    "system_a": "response_a__system__name",
+    "system_b": "response_b__system__name",
 }
 VOTE = ["item", "rater", "criterion"]
 
@@ -42,40 +50,63 @@ class JudgeCheck:
     inconsistent: int
 
 
-def verdicts_of(study: Study) -> pd.DataFrame:
-    """Every submitted verdict of clinicians and judges who have not withdrawn, one row a presentation, in one query.
+def verdicts_of(study: Study, *, cannot: bool = False) -> pd.DataFrame:
+    """Every submitted verdict of clinicians and judges who have not withdrawn, one row a presentation.
 
-    Calibration pairs are practice and left out, as is what a clinician could not judge.
+    Calibration pairs are practice and left out, and so is what a clinician could not judge unless `cannot`: such a
+    verdict has no label. What repeats from verdict to verdict is read once: three queries, whatever the size.
     """
-    verdicts = (
-        Verdict.objects.filter(
-            assignment__comparison__study=study,
-            assignment__comparison__calibration=False,
-            assignment__submitted_at__isnull=False,
-            assignment__rater__withdrawn_at__isnull=True,
-            assignment__rater__kind__in=[RaterKind.CLINICIAN, RaterKind.JUDGE],
-        )
-        .exclude(choice=Choice.CANNOT)
-        .order_by("assignment__comparison", "assignment__rater", "criterion__position", "assignment__presentation")
-        .values_list(*FIELDS.values())
+    given = Assignment.objects.submitted().filter(
+        comparison__study=study,
+        comparison__calibration=False,
+        rater__withdrawn_at__isnull=True,
+        rater__kind__in=[RaterKind.CLINICIAN, RaterKind.JUDGE],
     )
-    frame = pd.DataFrame.from_records(list(verdicts), columns=list(FIELDS))
-    a_chosen = (frame["choice"] == Choice.LEFT) == frame["a_on_left"].astype(bool)
-    label = np.where(frame["choice"] == Choice.TIE, "tie", np.where(a_chosen, "A", "B"))
-    rater_kind = np.where(frame["kind"] == RaterKind.JUDGE, JUDGE, HUMAN)
-    toy = frame["toy"].map(lambda flag: flag is True).astype(bool)
-    return frame.assign(label=label, rater_kind=rater_kind, toy=toy).drop(columns=["kind", "a_on_left"])
+    assignments = frame_of(given, GIVEN, order="pk")
+    compared = frame_of(Comparison.objects.filter(study=study, calibration=False), COMPARED, order="pk")
+    verdicts = Verdict.objects.filter(assignment__in=given)
+    wanted = verdicts if cannot else verdicts.exclude(choice=Choice.CANNOT)
+    fields = {"assignment": "assignment_id", "criterion": "criterion__key", "choice": "choice"}
+    frame = frame_of(wanted, {**fields, "order": "criterion__position"}, order="assignment_id")
+    # Somebody may have submitted since the first query.
+    frame = frame[frame["assignment"].isin(assignments["assignment"])].reset_index(drop=True)
+    a = assignments.iloc[np.searchsorted(assignments["assignment"], frame["assignment"])].reset_index(drop=True)
+    c = compared.iloc[np.searchsorted(compared["item"], a["comparison"])].reset_index(drop=True)
+    a_chosen = (frame["choice"] == Choice.LEFT) == a["a_on_left"].astype(bool)
+    label = np.select(
+        [frame["choice"] == Choice.CANNOT, frame["choice"] == Choice.TIE, a_chosen], [None, "tie", "A"], "B"
+    )
+    seconds = (
+        pd.to_datetime(a["submitted_at"], utc=True) - pd.to_datetime(a["opened_at"], utc=True)
+    ).dt.total_seconds()
+    columns = c.assign(
+        **{key: a[key] for key in ("rater", "simulated", "presentation", "position", "assignment")},
+        toy=a["toy"].fillna(False).astype(bool),
+        rater_kind=np.where(a["kind"] == RaterKind.JUDGE, JUDGE, HUMAN),
+        seconds=seconds,
+        criterion=frame["criterion"],
+        choice=frame["choice"],
+        label=label,
+    )
+    place = np.lexsort((a["presentation"], frame["order"], a["assignment"], a["comparison"]))
+    return columns.iloc[place].reset_index(drop=True)
+
+
+def frame_of(rows: "QuerySet[Any]", fields: dict[str, str], *, order: str) -> pd.DataFrame:
+    return pd.DataFrame.from_records(list(rows.order_by(order).values_list(*fields.values())), columns=list(fields))
 
 
 def labels_of(verdicts: pd.DataFrame) -> pd.DataFrame:
     """One label an item, rater and criterion. Of a person's the first stands; a judge's two presentations count as one:
     where they name different winners, a tie. What a judge saw in one order only is left out, for the place may have
     decided."""
-    verdicts = verdicts[(verdicts["rater_kind"] == JUDGE) | (verdicts["presentation"] == 1)]
-    winners = verdicts.groupby(VOTE, sort=False)["label"]
-    whole = (verdicts["rater_kind"] == HUMAN) | (winners.transform("size") == 2)
-    combined = verdicts["label"].where(winners.transform("nunique") == 1, "tie")
-    return verdicts.assign(label=combined)[whole].drop_duplicates(VOTE, ignore_index=True)
+    judged = verdicts["rater_kind"] == JUDGE
+    looks = verdicts[judged]
+    winners = looks.groupby(VOTE, sort=False)["label"]
+    combined = looks.assign(label=looks["label"].where(winners.transform("nunique") == 1, "tie"))
+    combined = combined[winners.transform("size") == 2].drop_duplicates(VOTE)
+    people = verdicts[~judged & (verdicts["presentation"] == 1)]
+    return pd.concat([people, combined]).sort_index().reset_index(drop=True)
 
 
 def judge_checks(verdicts: pd.DataFrame, *, draws: int = 2000, seed: int = 0) -> dict[str, JudgeCheck]:

@@ -263,7 +263,8 @@ class Reproduction(Procedure):
     def circumstances(self) -> dict[str, Any]:
         """What else a reader needs: prompts, models, how good the scorers are, agreement with people, runs, seconds."""
         job, scale = self.job, self.job.scale
-        prompts = {split: self.study.prompts.filter(split=split).count() for split in Split.values}
+        splits = (Split.TRAIN.value, Split.SCORER.value, Split.TEST.value)
+        prompts = {split: self.study.prompts.filter(split=split).count() for split in splits}
         runs = Run.objects.filter(status=RunStatus.DONE, name__startswith=f"{job.stem}-s").order_by("pk")
         return {
             "phase": job.phase,

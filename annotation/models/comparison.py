@@ -22,6 +22,14 @@ class JudgingDesign(models.Model):
     study = models.ForeignKey(Study, models.CASCADE, related_name="designs")
     name = models.SlugField(max_length=60)
     systems = models.ManyToManyField(System, related_name="+")
+    baseline = models.ForeignKey(
+        System,
+        models.PROTECT,
+        null=True,
+        blank=True,
+        related_name="+",
+        help_text="Each other system is compared with it; empty for all pairs of systems",
+    )
     prompts = models.PositiveIntegerField(help_text="Prompts sampled from the test split")
     raters_per_pair = models.PositiveSmallIntegerField(
         null=True, blank=True, help_text="Clinicians who judge each pair; empty for all of them"

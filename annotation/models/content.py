@@ -9,6 +9,7 @@ class Split(models.TextChoices):
     TRAIN = "train", "Train"
     SCORER = "scorer", "Scorer"
     TEST = "test", "Test"
+    CALIBRATION = "calibration", "Calibration"
 
 
 class SystemKind(models.TextChoices):
@@ -20,12 +21,13 @@ class SystemKind(models.TextChoices):
 
 class Prompt(models.Model):
     """A help-seeking post. Train prompts teach policies and their reward models, scorer prompts teach the
-    evaluating scorers alone, test prompts are for comparing systems."""
+    evaluating scorers alone, test prompts are for comparing systems, calibration prompts are for clinicians to practise
+    on."""
 
     study = models.ForeignKey(Study, models.CASCADE, related_name="prompts")
     key = models.CharField(max_length=64, help_text="question_id of the imported file")
     text = models.TextField()
-    split = models.CharField(max_length=6, choices=Split, default=Split.TRAIN)
+    split = models.CharField(max_length=11, choices=Split, default=Split.TRAIN)
     topic = models.CharField(max_length=60, blank=True)
     risk = models.BooleanField(default=False, help_text="The post itself suggests a risk of harm")
 

@@ -308,6 +308,7 @@ def test_the_demonstrations_content_becomes_a_study_that_nobody_can_join(tmp_pat
         "train": 36,
         "scorer": 16,
         "test": 20,
+        "calibration": 0,
     }
     assert set(reproduction.seconds) == {"study", "simulated participants"}
 

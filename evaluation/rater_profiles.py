@@ -1,0 +1,173 @@
+"""How one person judged, from a frame of their verdicts: pace, ties, sides, agreement with the rest, and drift.
+
+A row of a frame is a verdict: item, rater, criterion, presentation, assignment, position, seconds, choice (left, tie,
+right, cannot), label in system order, missing where the rater could not judge.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from scipy.stats import binom
+
+from evaluation.bootstrap import FloatArray, bootstrap, ratio, summarise
+from evaluation.statistics import Statistic, undefined
+
+# Stretches of a session that are held against one another.
+STRETCHES = 5
+NO_TIME = "no times were recorded"
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """A part of a session: the pairs at these positions, agreement with the rest there, and the median seconds."""
+
+    first: int
+    last: int
+    agreement: Statistic
+    seconds: Statistic
+
+
+@dataclass(frozen=True)
+class Profile:
+    """One rater. Intervals: bootstrap over items; of the median, its order statistics.
+
+    Attributes:
+        seconds: median a comparison, from first sight to submission.
+        left: share of left among the verdicts that chose a side; 0.5 is no bias.
+        rest: mean share of the other raters who gave the same label.
+        repeated: share of the verdicts on repeated pairs that name the same winner again.
+    """
+
+    rater: str
+    seconds: Statistic
+    ties: Statistic
+    cannot: Statistic
+    left: Statistic
+    rest: Statistic
+    repeated: Statistic
+    stretches: tuple[Stretch, ...]
+
+
+def profiles(verdicts: pd.DataFrame, *, draws: int = 2000, seed: int = 0) -> dict[str, Profile]:
+    """{rater: profile} of the people whose verdicts these are."""
+    looked = with_rest(verdicts)
+    return {
+        str(name): profile(str(name), rows.reset_index(drop=True), draws=draws, seed=seed)
+        for name, rows in looked.groupby("rater", sort=False)
+    }
+
+
+def with_rest(verdicts: pd.DataFrame) -> pd.DataFrame:
+    """The frame with `rest`: of first looks, the share of the other raters of the item and criterion with the same
+    label; missing where there is no other."""
+    first = verdicts[(verdicts["presentation"] == 1) & verdicts["label"].notna()]
+    unit = first.groupby(["item", "criterion"], sort=False).ngroup().to_numpy()
+    code = pd.factorize(first["label"])[0]
+    given = np.bincount(unit)[unit] - 1
+    same = np.bincount(unit * 3 + code)[unit * 3 + code] - 1
+    rest = pd.Series(ratio(same.astype(np.float64), given.astype(np.float64)), index=first.index)
+    return verdicts.assign(rest=rest)
+
+
+def profile(name: str, rows: pd.DataFrame, *, draws: int, seed: int) -> Profile:
+    first = rows[rows["presentation"] == 1].reset_index(drop=True)
+    judged = first["label"].notna()
+    sided = judged & (first["choice"] != "tie")
+    again = second_looks(rows)
+    compared = first["rest"].notna()
+    stretch = stretch_of(first)
+    counted = {
+        "ties": (first["choice"] == "tie", judged),
+        "cannot": (~judged, judged | True),
+        "left": (first["choice"] == "left", sided),
+        "rest": (first["rest"], compared),
+    } | {f"stretch {index}": (first["rest"], compared & (stretch == index)) for index in range(STRETCHES)}
+    found = item_shares(first["item"], counted, draws=draws, seed=seed)
+    timed = first.drop_duplicates("assignment")
+    stretches = [
+        Stretch(
+            int(timed["position"][stretch[timed.index] == index].min()),
+            int(timed["position"][stretch[timed.index] == index].max()),
+            found[f"stretch {index}"],
+            median(timed["seconds"][stretch[timed.index] == index]),
+        )
+        for index in sorted(set(stretch))
+    ]
+    return Profile(
+        rater=name,
+        seconds=median(timed["seconds"]),
+        ties=found["ties"],
+        cannot=found["cannot"],
+        left=found["left"],
+        rest=found["rest"],
+        repeated=item_shares(again["item"], {"same": (again["same"], again["same"] | True)}, draws=draws, seed=seed)[
+            "same"
+        ],
+        stretches=tuple(stretches),
+    )
+
+
+def second_looks(rows: pd.DataFrame) -> pd.DataFrame:
+    """item, same: whether both looks at an item name the same winner on a criterion."""
+    judged = rows[rows["label"].notna()]
+    looks = judged.groupby(["item", "criterion"], sort=False)["label"].agg(["size", "nunique"]).reset_index()
+    twice = looks[looks["size"] == 2].reset_index(drop=True)
+    return twice.assign(same=twice["nunique"] == 1)
+
+
+def stretch_of(rows: pd.DataFrame) -> "np.ndarray[tuple[int], np.dtype[np.int64]]":
+    """Which part of the session each verdict was given in, equal parts by the order of the comparisons."""
+    order = rows["position"].rank(method="dense").to_numpy() - 1
+    count = order.max() + 1 if len(order) else 1
+    return np.asarray(order * min(STRETCHES, count) // count, dtype=np.int64)
+
+
+def item_shares(
+    items: "pd.Series[int]",
+    counted: Mapping[str, tuple["pd.Series[float]", "pd.Series[bool]"]],
+    *,
+    draws: int,
+    seed: int,
+) -> dict[str, Statistic]:
+    """The mean of each of the values over the rows that count, with the items resampled, all in one bootstrap.
+
+    Args:
+        counted: {name: (value, whether it counts)} of each row.
+    """
+    clusters, names = pd.factorize(items, sort=True)
+    held = {key: counts.to_numpy(dtype=bool) for key, (_, counts) in counted.items()}
+    sums = [
+        np.bincount(clusters[held[key]], weights=values.to_numpy(dtype=np.float64)[held[key]], minlength=len(names))
+        for key, (values, _) in counted.items()
+    ]
+    sizes = [np.bincount(clusters[counts], minlength=len(names)) for counts in held.values()]
+    over, under = np.column_stack(sums), np.column_stack(sizes).astype(np.float64)
+
+    def compute(weights: FloatArray) -> dict[str, FloatArray]:
+        return {"share": ratio(weights @ over, weights @ under)}
+
+    shares = bootstrap(compute, np.arange(len(names)), draws=draws, seed=seed)["share"]
+    return {
+        key: summarise(
+            shares[:, column],
+            n=int(held[key].sum()),
+            clusters=int((sizes[column] > 0).sum()),
+            reason="no verdict counts for it",
+        )
+        for column, key in enumerate(counted)
+    }
+
+
+def median(seconds: "pd.Series[float]") -> Statistic:
+    """The median with the distribution-free interval by order statistics (Conover 1999, ch. 3.2), at least 95 %."""
+    values = np.sort(seconds.dropna().to_numpy(dtype=np.float64))
+    n = len(values)
+    if not n:
+        return undefined(NO_TIME)
+    middle = float(np.median(values))
+    below = int(binom.ppf(0.025, n, 0.5)) - 1
+    if below < 0:
+        return Statistic(middle, None, None, n, "no interval: fewer than 6 times")
+    return Statistic(middle, float(values[below]), float(values[n - 1 - below]), n)
