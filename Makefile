@@ -60,6 +60,7 @@ browser: $(VENV)/.dev
 benchmarks: $(VENV)/.dev models ## ratios of speed, each measured within one run
 	OMP_NUM_THREADS=1 $(RUN)/python -m benchmarks.agreement
 	OMP_NUM_THREADS=1 $(RUN)/python -m benchmarks.export
+	OMP_NUM_THREADS=1 $(RUN)/python -m benchmarks.report_pages
 	$(RUN)/python -m benchmarks.scoring
 	$(RUN)/python -m benchmarks.shared_encoder
 	$(RUN)/python -m benchmarks.modpo_step

@@ -33,7 +33,10 @@ def main() -> None:
             print(f"\n{comparisons} comparisons x {clinicians} clinicians x {len(CRITERIA)} criteria")
             print(f"{'':16}{'cold page':>12}{'numbers':>12}{'warm page':>12}{'slowest figure':>16}")
             for name, row in pages(study):
-                print(f"{name:16}" + "".join(f"{value:>{width},.0f} ms" for value, width in zip(row, (9, 9, 9, 13), strict=True)))
+                print(
+                    f"{name:16}"
+                    + "".join(f"{value:>{width},.0f} ms" for value, width in zip(row, (9, 9, 9, 13), strict=True))
+                )
 
 
 def build(comparisons: int, clinicians: int):  # type: ignore[no-untyped-def]  # Models are there after django.setup().
@@ -42,19 +45,33 @@ def build(comparisons: int, clinicians: int):  # type: ignore[no-untyped-def]  #
     from django.utils import timezone
 
     from annotation.models import (
-        Assignment, Comparison, Criterion, Prompt, Rater, RaterKind, Response, Study, StudyStatus, System, Verdict,
+        Assignment,
+        Comparison,
+        Criterion,
+        Prompt,
+        Rater,
+        RaterKind,
+        Response,
+        Study,
+        StudyStatus,
+        System,
+        Verdict,
     )  # fmt: skip
     from evaluation.models import Judge, JudgeKind
 
     study = Study.objects.create(slug=f"bench-{comparisons}", title=f"Benchmark of {comparisons}", status="open")
-    criteria = [Criterion(study=study, key=key, name=key.title(), question="?", better_when="?", worse_when="?", position=place) for place, key in enumerate(CRITERIA, 1)]  # fmt: skip
-    criteria = Criterion.objects.bulk_create(criteria)
+    criteria = Criterion.objects.bulk_create(
+        Criterion(study=study, key=key, name=key.title(), question="?", better_when="?", worse_when="?", position=place)
+        for place, key in enumerate(CRITERIA, 1)
+    )
     systems = System.objects.bulk_create([System(study=study, name=name, kind="base") for name in ("Base", "MODPO")])
     prompts = Prompt.objects.bulk_create(
         Prompt(study=study, key=f"q{n}", text=f"I have slept badly for {n} nights.") for n in range(comparisons)
     )
     written = Response.objects.bulk_create(
-        Response(prompt=prompt, system=system, key=f"{prompt.key}-{system.name}", text=f"What keeps you up, {prompt.key}?")
+        Response(
+            prompt=prompt, system=system, key=f"{prompt.key}-{system.name}", text=f"What keeps you up, {prompt.key}?"
+        )
         for prompt in prompts
         for system in systems
     )
@@ -62,7 +79,9 @@ def build(comparisons: int, clinicians: int):  # type: ignore[no-untyped-def]  #
         Comparison(study=study, response_a=a, response_b=b, stratum=("risk", "no risk")[n % 2])
         for n, (a, b) in enumerate(zip(written[::2], written[1::2], strict=True))
     )
-    people = [Rater(study=study, kind=RaterKind.CLINICIAN, name=f"C{n}", simulated=True) for n in range(1, clinicians + 1)]
+    people = [
+        Rater(study=study, kind=RaterKind.CLINICIAN, name=f"C{n}", simulated=True) for n in range(1, clinicians + 1)
+    ]
     *people, judge = Rater.objects.bulk_create([*people, Rater(study=study, kind=RaterKind.JUDGE, name="judge")])
     Judge.objects.create(rater=judge, kind=JudgeKind.LLM, is_toy=True)
     rng = np.random.default_rng(0)

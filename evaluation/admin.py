@@ -1,7 +1,7 @@
 """Judges and reports in Django's admin: all of it to be read."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 from django.contrib import admin
 from django.core.exceptions import PermissionDenied
@@ -13,6 +13,7 @@ from django.views.decorators.http import require_safe
 
 from annotation.admin import ReadOnlyAdmin
 from annotation.models import RaterKind
+from config.pages import HtmxHttpRequest
 from evaluation.models import Judge, StudyReport
 
 
@@ -62,7 +63,9 @@ class StudyReportAdmin(ReadOnlyAdmin):
             from evaluation import report_views
 
             site = {"site": self.site_context(request)} if name == "page" else {}
-            response: HttpResponse = getattr(report_views, name)(request, self.viewable(request, str(pk)), **asked, **site)
+            response: HttpResponse = getattr(report_views, name)(
+                request, self.viewable(request, str(pk)), **asked, **site
+            )
             return response
 
         return self.admin_site.admin_view(read)
@@ -86,4 +89,6 @@ class StudyReportAdmin(ReadOnlyAdmin):
     ) -> HttpResponse:
         from evaluation.report_views import page
 
-        return page(request, self.viewable(request, object_id), "overview", self.site_context(request))
+        study = self.viewable(request, object_id)
+        # The middleware gives every request its htmx.
+        return page(cast("HtmxHttpRequest", request), study, "overview", self.site_context(request))

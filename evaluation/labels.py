@@ -73,9 +73,8 @@ def verdicts_of(study: Study, *, cannot: bool = False) -> pd.DataFrame:
     a = assignments.iloc[np.searchsorted(assignments["assignment"], frame["assignment"])].reset_index(drop=True)
     c = compared.iloc[np.searchsorted(compared["item"], a["comparison"])].reset_index(drop=True)
     a_chosen = (frame["choice"] == Choice.LEFT) == a["a_on_left"].astype(bool)
-    label = np.select(
-        [frame["choice"] == Choice.CANNOT, frame["choice"] == Choice.TIE, a_chosen], [None, "tie", "A"], "B"
-    )
+    chosen = np.where(frame["choice"] == Choice.TIE, "tie", np.where(a_chosen, "A", "B"))
+    label = np.where(frame["choice"] == Choice.CANNOT, None, chosen)  # type: ignore[call-overload]  # Object arrays.
     seconds = (
         pd.to_datetime(a["submitted_at"], utc=True) - pd.to_datetime(a["opened_at"], utc=True)
     ).dt.total_seconds()

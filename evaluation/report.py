@@ -20,6 +20,7 @@ from evaluation.ratings import HUMAN
 from evaluation.report_raters import RaterRow, rater_rows, simulated_kinds
 from evaluation.report_source import KEPT_FOR, POOLED, Selection, Source
 from evaluation.report_tables import Section, Table
+from evaluation.statistics import Statistic
 
 RATER = "rater-"
 
@@ -55,7 +56,7 @@ def charts_of(source: Source, slug: str) -> tuple[Chart, ...]:
 
 
 def agreement_sentence(pooled: dict[str, Any]) -> str:
-    among, alpha = (report_agreement.Statistic(**pooled[key]) for key in ("percent_agreement", "krippendorff_alpha"))
+    among, alpha = (Statistic(**pooled[key]) for key in ("percent_agreement", "krippendorff_alpha"))
     return (
         f"{POOLED}, {pooled['raters']} clinicians agree with one another on a share of {among} of their labels "
         f"(Krippendorff alpha {alpha}, n = {alpha.n})."

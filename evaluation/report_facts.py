@@ -33,7 +33,6 @@ def methods() -> list[Method]:
     return [Method(row["name"], row["words"].format(**constants), row.get("reference", "")) for row in found]
 
 
-
 def facts(source: Source) -> list[tuple[str, str]]:
     """(name, value) of the study, its design and its data."""
     study = source.study

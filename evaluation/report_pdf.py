@@ -73,7 +73,8 @@ def printed(section: Section, prefix: str, folder: Path) -> dict[str, Any]:
         "title": section.title,
         "sentences": section.sentences or ([section.empty] if section.is_empty else []),
         "figures": [
-            {"file": f"{prefix}{chart.name}.svg", "caption": chart.caption, "alt": chart.alt} for chart in section.charts
+            {"file": f"{prefix}{chart.name}.svg", "caption": chart.caption, "alt": chart.alt}
+            for chart in section.charts
         ],
         "tables": [printed_table(table) for table in section.tables],
         "note": section.note,

@@ -62,12 +62,14 @@ def disputed(source: Source) -> list[Disputed]:
 def disputed_in(people: pd.DataFrame) -> Iterable[Disputed]:
     compared = with_rest(people).dropna(subset="rest")
     share = (1 - compared["rest"]).groupby(compared["item"]).mean().sort_values(ascending=False, kind="stable")
+    counts = compared.groupby(["item", "criterion", "label"], sort=False).size().reset_index(name="count")
     votes: dict[int, dict[str, Counts]] = {}
-    counts = compared.groupby(["item", "criterion", "label"], sort=False).size()
-    for (item, criterion, label), count in counts.items():  # type: ignore[misc]  # pandas types a key as Hashable.
-        votes.setdefault(item, {}).setdefault(criterion, {})[label] = int(count)
-    for item, disagreement in share[share > 0].items():
-        yield Disputed(int(item), float(disagreement), votes[item])  # type: ignore[call-overload, index]
+    columns = (counts[name].tolist() for name in ("item", "criterion", "label", "count"))
+    for item, criterion, label, count in zip(*columns, strict=True):
+        votes.setdefault(item, {}).setdefault(criterion, {})[label] = count
+    disagreed = share[share > 0]
+    for item, disagreement in zip(disagreed.index.tolist(), disagreed.tolist(), strict=True):
+        yield Disputed(item, disagreement, votes[item])
 
 
 def readings(source: Source, page: Sequence[Disputed]) -> list[Reading]:
@@ -161,7 +163,7 @@ def flagged_responses(flag: SafetyFlag) -> list[Response]:
 def flag_sections(source: Source) -> tuple[Section, ...]:
     """How many flags of each kind; once unblinded, by system too. Flags on practice pairs are read, not counted."""
     real = flags_of(source).filter(assignment__comparison__calibration=False)
-    columns = ("Kind", "Flags")
+    columns: tuple[str, ...] = ("Kind", "Flags")
     rows: list[tuple[Any, ...]] = []
     if source.blind:
         counts = dict(real.order_by().values_list("kind").annotate(Count("pk")))

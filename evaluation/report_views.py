@@ -71,7 +71,7 @@ def selected(request: HttpRequest, study: Study) -> Source:
     return report.source_of(study, form.selection)
 
 
-@csp_replace(FIGURE_POLICY)
+@csp_replace(FIGURE_POLICY)  # type: ignore[arg-type]  # It types views as of a request alone.
 def figure(request: HttpRequest, study: Study, slug: str, name: str, kind: str) -> HttpResponse:
     source = selected(request, study)
     chart = report.chart_named(report.sections(source, slug), name) if report.exists(source, slug) else None
@@ -103,7 +103,12 @@ def whole(request: HttpRequest, study: Study) -> HttpResponse:
 
 def file(source: Source, content: bytes, name: str, kind: str, *, inline: bool = False) -> HttpResponse:
     """A file that says in its name of which study it is, whether blind, and whether of a part only."""
-    marks = [source.study.slug, name, *(["blind"] if source.blind else []), *(["part"] if str(source.selection) else [])]
+    marks = [
+        source.study.slug,
+        name,
+        *(["blind"] if source.blind else []),
+        *(["part"] if str(source.selection) else []),
+    ]
     response = HttpResponse(content, content_type=TYPES[kind])
     place = "inline" if inline else "attachment"
     response["Content-Disposition"] = f'{place}; filename="{"-".join(marks)}.{kind}"'
