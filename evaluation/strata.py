@@ -24,7 +24,5 @@ def agreement_with_strata(frame: pd.DataFrame, **settings: Any) -> dict[str, Any
     if not rated:
         raise ValueError("no label has a stratum")
     parts = {name: agreement(kept[kept["stratum"] == name], **{**settings, "judge": None}) for name in rated}
-    return {
-        **result,
-        "strata": {name: {key: part[key] for key in ("criteria", "pooled")} for name, part in parts.items()},
-    }
+    shown = {name: {key: part[key] for key in ("criteria", "pooled")} for name, part in parts.items()}
+    return {**result, "strata": shown}
