@@ -26,4 +26,5 @@ urlpatterns = [
     path("clinic/<slug:slug>/done/", clinician.done, name="clinic-done"),
     path("clinic/<slug:slug>/<int:position>/", clinician.judge, name="judge"),
     path("clinic/<slug:slug>/<int:position>/verdict/", clinician.verdict, name="verdict"),
+    path("clinic/<slug:slug>/<int:position>/flag/", clinician.flag, name="flag"),
 ]

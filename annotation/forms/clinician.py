@@ -9,17 +9,25 @@ from django.utils import timezone
 from django.utils.text import get_text_list
 
 from annotation.errors import StudyError
-from annotation.models import Assignment, Choice, Criterion
+from annotation.models import Assignment, Choice, Criterion, FlagKind, Side
 
 
 class VerdictsForm(forms.Form):
-    """A field per judged criterion, named criterion-KEY, any of which may be empty.
+    """A field per judged criterion, named criterion-KEY, any of which may be empty, and the rater's reason.
+
+    A field that is sent and empty takes its verdict back; one that is not sent leaves it as it is.
 
     `shown` carries, signed, when the page was made. So GET writes nothing, and `opened_at` is the time of the page on
     which the first verdict was given: a pair opened before a break does not count the break.
     """
 
     shown = forms.CharField(required=False, widget=forms.HiddenInput)
+    reason = forms.CharField(
+        label="Your reason, in your own words",
+        required=False,
+        max_length=2000,
+        widget=forms.Textarea(attrs={"rows": 3, "aria-describedby": "reason-help"}),
+    )
     use_required_attribute = False
 
     def __init__(self, data: Any = None, *, assignment: Assignment) -> None:
@@ -28,6 +36,8 @@ class VerdictsForm(forms.Form):
         self.criteria = list(assignment.comparison.study.criteria.filter(judged=True))
         self.salt = f"annotation.assignment.{assignment.pk}"
         self.initial["shown"] = signing.dumps(timezone.now().timestamp(), salt=self.salt)
+        self.initial["reason"] = assignment.reason
+        self.fields["reason"].disabled = assignment.submitted_at is not None
         stored = dict(assignment.verdicts.values_list("criterion", "choice"))
         for criterion in self.criteria:
             self.fields[f"criterion-{criterion.key}"] = forms.ChoiceField(
@@ -47,6 +57,14 @@ class VerdictsForm(forms.Form):
         values = {criterion: self.cleaned_data.get(f"criterion-{criterion.key}") for criterion in self.criteria}
         return {criterion: Choice(value) for criterion, value in values.items() if value}
 
+    def emptied(self) -> list[Criterion]:
+        """The criteria whose verdict is taken back."""
+        return [criterion for criterion in self.criteria if self.data.get(f"criterion-{criterion.key}") == ""]
+
+    def keep_reason(self) -> None:
+        if "reason" in self.data:
+            self.assignment.explain(self.cleaned_data["reason"])
+
     def clean_shown(self) -> datetime:
         """When the page was made; now if its signature is missing or broken."""
         try:
@@ -61,6 +79,9 @@ class VerdictsForm(forms.Form):
             self.assignment.note_opened(self.cleaned_data["shown"])
             for criterion, choice in self.chosen().items():
                 self.assignment.record(criterion, choice)
+            for criterion in self.emptied():
+                self.assignment.take_back(criterion)
+            self.keep_reason()
         except StudyError as error:
             self.add_error(None, str(error).capitalize())
         return not self.errors
@@ -78,7 +99,39 @@ class CompleteVerdictsForm(VerdictsForm):
         """Close the assignment with these verdicts; whether that was possible. If not, the form says why."""
         try:
             self.assignment.note_opened(self.cleaned_data["shown"])
+            self.keep_reason()
             self.assignment.submit(self.chosen())
         except StudyError as error:
             self.add_error(None, str(error).capitalize())
         return not self.errors
+
+
+class FlagForm(forms.Form):
+    """A warning about a response; the button `remove` carries SIDE:KIND of one that is to go."""
+
+    side = forms.ChoiceField(label="Which response", choices=Side.choices, widget=forms.RadioSelect)
+    kind = forms.ChoiceField(label="What is wrong", choices=FlagKind.choices)
+    note = forms.CharField(label="Note (optional)", required=False, max_length=500)
+    use_required_attribute = False
+
+    def __init__(self, data: Any = None, *, assignment: Assignment) -> None:
+        super().__init__(data, prefix="flag")
+        self.assignment = assignment
+
+    def save(self) -> bool:
+        """Keep the flag; whether that was possible. If not, the form says why."""
+        try:
+            chosen = self.cleaned_data
+            self.assignment.flag(Side(chosen["side"]), FlagKind(chosen["kind"]), chosen["note"])
+        except StudyError as error:
+            self.add_error(None, str(error).capitalize())
+        return not self.errors
+
+    def remove(self, name: str) -> bool:
+        """Take the flag of that name back; whether that was possible."""
+        side, _, kind = name.partition(":")
+        try:
+            self.assignment.unflag(Side(side), FlagKind(kind))
+        except (StudyError, ValueError):
+            return False
+        return True

@@ -124,9 +124,11 @@ class AssignmentQuerySet(models.QuerySet["Assignment"]):
 
     def of_clinician(self, user: User, slug: str) -> "AssignmentQuerySet":
         """What the user was given in the study of that slug, with all that a page shows."""
-        return self.filter(
-            rater__user=user, rater__withdrawn_at__isnull=True, rater__study__slug=slug, presentation=1
-        ).select_related("rater", "comparison__study", "comparison__response_a__prompt", "comparison__response_b")
+        return (
+            self.visible()
+            .filter(rater__user=user, rater__withdrawn_at__isnull=True, rater__study__slug=slug)
+            .select_related("rater", "comparison__study", "comparison__response_a__prompt", "comparison__response_b")
+        )
 
 
 class Assignment(models.Model):
@@ -174,15 +176,40 @@ class Assignment(models.Model):
 
     def note_opened(self, at: datetime) -> None:
         """Keep when the pair was first shown; later times change nothing."""
+        self.require_open()
         if Assignment.objects.filter(pk=self.pk, opened_at__isnull=True).update(opened_at=at):
             self.opened_at = at
 
     def record(self, criterion: Criterion, choice: Choice) -> None:
         """Keep one verdict, replacing an earlier one of the same criterion, until the assignment is submitted."""
+        self.require_open()
+        Verdict.objects.update_or_create(assignment=self, criterion=criterion, defaults={"choice": choice})
+
+    def take_back(self, criterion: Criterion) -> None:
+        """Have no verdict on the criterion again."""
+        self.require_open()
+        self.verdicts.filter(criterion=criterion).delete()
+
+    def explain(self, reason: str) -> None:
+        """Keep the rater's own words."""
+        self.require_open()
+        self.reason = reason
+        self.save(update_fields=["reason"])
+
+    def flag(self, side: "Side", kind: "FlagKind", note: str = "") -> None:
+        """Warn the study team of a response; the same warning again replaces its note."""
+        self.require_open()
+        SafetyFlag.objects.update_or_create(assignment=self, side=side, kind=kind, defaults={"note": note})
+
+    def unflag(self, side: "Side", kind: "FlagKind") -> None:
+        self.require_open()
+        self.flags.filter(side=side, kind=kind).delete()
+
+    def require_open(self) -> None:
+        """Raise StudyError if the rater's verdicts may no longer change."""
         self.comparison.study.require_unlocked()
         if self.submitted_at:
             raise StudyError("these verdicts were already submitted")
-        Verdict.objects.update_or_create(assignment=self, criterion=criterion, defaults={"choice": choice})
 
     def submit(self, choices: dict[Criterion, Choice]) -> None:
         """Store a verdict on each criterion and close the assignment.

@@ -6,6 +6,7 @@ Pages are addressed by the clinician's own positions, never by ids, and hold not
 from collections.abc import Iterable
 from dataclasses import dataclass
 from statistics import median
+from typing import Any
 
 from django.contrib.auth.decorators import login_required
 from django.contrib.auth.models import User
@@ -15,11 +16,11 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
-from django_htmx.http import HttpResponseClientRedirect
+from django_htmx.http import HttpResponseClientRedirect, push_url, reswap, retarget
 
 from annotation.comparisons import displayed
-from annotation.forms.clinician import CompleteVerdictsForm, VerdictsForm
-from annotation.models import Assignment, Rater, RaterKind, StudyStatus
+from annotation.forms.clinician import CompleteVerdictsForm, FlagForm, VerdictsForm
+from annotation.models import Assignment, Choice, Rater, RaterKind, SafetyFlag, StudyStatus, Verdict
 from annotation.models.rater import RaterQuerySet
 from config.pages import HtmxHttpRequest, render_page
 
@@ -30,9 +31,21 @@ class SignedInRequest(HtmxHttpRequest):
 
 @dataclass(frozen=True)
 class Progress:
+    """How many pairs a rater has and has submitted. Practice pairs are not counted."""
+
     rater: Rater
     total: int
     done: int
+
+
+@dataclass(frozen=True)
+class Feedback:
+    """A practice pair on one criterion: the clinician's verdict beside the study team's, as sides of the page."""
+
+    criterion: str
+    given: str
+    expected: str
+    explanation: str
 
 
 @never_cache
@@ -51,7 +64,7 @@ def clinic(request: SignedInRequest) -> HttpResponse:
 @require_safe
 def next_comparison(request: SignedInRequest, slug: str) -> HttpResponse:
     rater = get_object_or_404(clinicians(request.user), study__slug=slug)
-    assignments = rater.assignments.filter(presentation=1)
+    assignments = rater.assignments.visible()
     if not assignments.exists():
         return render(request, "annotation/clinician/clinic.html", {"parts": progress([rater])})
     position = assignments.pending().values_list("position", flat=True).first()
@@ -70,10 +83,9 @@ def judge(request: SignedInRequest, slug: str, position: int) -> HttpResponse:
         return render(request, "annotation/clinician/locked.html", {"study": study})
     form = CompleteVerdictsForm(request.POST if request.method == "POST" else None, assignment=assignment)
     if form.is_valid() and form.submit():
-        return go_to(request, reverse("annotation:next-comparison", args=[slug]))
-    (part,) = progress([assignment.rater])
-    context = {"study": study, "part": part, "assignment": assignment, "form": form, **shown(assignment)}
+        return lead_on(request, assignment)
     status = 422 if form.is_bound else 200
+    context = page_of(assignment, form)
     return render_page(request, "annotation/clinician/judge.html", context, partial="verdicts-form", status=status)
 
 
@@ -92,14 +104,44 @@ def verdict(request: SignedInRequest, slug: str, position: int) -> HttpResponse:
 
 @never_cache
 @login_required
+@require_POST
+def flag(request: SignedInRequest, slug: str, position: int) -> HttpResponse:
+    """Keep a safety flag, or take one back."""
+    assignment = get_object_or_404(Assignment.objects.of_clinician(request.user, slug), position=position)
+    if "remove" in request.POST:
+        form = FlagForm(assignment=assignment)
+        kept = form.remove(request.POST["remove"])
+    else:
+        form = FlagForm(request.POST, assignment=assignment)
+        kept = form.is_valid() and form.save()
+    if kept and not request.htmx:
+        return redirect("annotation:judge", slug, position)
+    context = page_of(
+        assignment, VerdictsForm(assignment=assignment), FlagForm(assignment=assignment) if kept else form
+    )
+    status = 200 if kept else 422
+    return render_page(request, "annotation/clinician/judge.html", context, partial="flags", status=status)
+
+
+@never_cache
+@login_required
 @require_safe
 def done(request: SignedInRequest, slug: str) -> HttpResponse:
+    """What the clinician has done so far, at any time."""
     rater = get_object_or_404(clinicians(request.user), study__slug=slug)
     (part,) = progress([rater])
-    if part.done < part.total and rater.study.status != StudyStatus.LOCKED:
-        return redirect("annotation:next-comparison", slug)
-    times = [a.seconds for a in rater.assignments.submitted() if a.seconds is not None]
-    context = {"part": part, "study": rater.study, "median": in_words(median(times)) if times else None}
+    pairs = list(rater.assignments.visible().submitted().filter(comparison__calibration=False))
+    times = [pair.seconds for pair in pairs if pair.seconds is not None]
+    given = Verdict.objects.filter(assignment__in=pairs)
+    context = {
+        "part": part,
+        "study": rater.study,
+        "pairs": pairs,
+        "median": in_words(median(times)) if times else None,
+        "ties": given.filter(choice=Choice.TIE).count(),
+        "cannot": given.filter(choice=Choice.CANNOT).count(),
+        "flags": SafetyFlag.objects.filter(assignment__in=pairs).count(),
+    }
     return render(request, "annotation/clinician/done.html", context)
 
 
@@ -109,9 +151,9 @@ def clinicians(user: User) -> RaterQuerySet:
 
 
 def progress(raters: Iterable[Rater]) -> list[Progress]:
-    """How many pairs each rater has and has submitted."""
-    given = Assignment.objects.filter(rater__in=raters, presentation=1).values("rater").order_by("rater")
-    counts = {row["rater"]: row for row in given.annotate(total=Count("pk"), done=Count("submitted_at"))}
+    given = Assignment.objects.visible().filter(rater__in=raters, comparison__calibration=False)
+    rows = given.values("rater").order_by("rater").annotate(total=Count("pk"), done=Count("submitted_at"))
+    counts = {row["rater"]: row for row in rows}
     none = {"total": 0, "done": 0}
     return [
         Progress(rater, total=counts.get(rater.pk, none)["total"], done=counts.get(rater.pk, none)["done"])
@@ -119,12 +161,55 @@ def progress(raters: Iterable[Rater]) -> list[Progress]:
     ]
 
 
-def shown(assignment: Assignment) -> dict[str, str]:
+def page_of(assignment: Assignment, form: VerdictsForm, flag_form: FlagForm | None = None) -> dict[str, Any]:
+    """All that the page of a pair shows."""
+    calibration = assignment.comparison.calibration
+    alike = assignment.rater.assignments.visible().filter(comparison__calibration=calibration)
+    (part,) = progress([assignment.rater])
     return {
+        "study": assignment.comparison.study,
+        "part": part,
+        "assignment": assignment,
+        "number": alike.filter(position__lte=assignment.position).count(),
+        "practice": alike.count() if calibration else 0,
+        "feedback": feedback(assignment),
+        "form": form,
+        "flag_form": flag_form or FlagForm(assignment=assignment),
+        "flags": assignment.flags.order_by("pk"),
         "prompt": displayed(assignment.comparison.response_a.prompt.text),
         "left": displayed(assignment.left.text),
         "right": displayed(assignment.right.text),
     }
+
+
+def feedback(assignment: Assignment) -> list[Feedback]:
+    """Of a practice pair that was submitted; empty of any other."""
+    if not assignment.comparison.calibration or not assignment.submitted_at:
+        return []
+    seen = {Choice.LEFT: "A", Choice.TIE: "Tie", Choice.RIGHT: "B", Choice.CANNOT: "Cannot judge"}
+    given = {verdict.criterion_id: seen[Choice(verdict.choice)] for verdict in assignment.verdicts.all()}
+    sides = {"tie": "Tie", "A": "A" if assignment.a_on_left else "B", "B": "B" if assignment.a_on_left else "A"}
+    return [
+        Feedback(row.criterion.name, given.get(row.criterion_id, "None"), sides[row.winner], row.explanation)
+        for row in assignment.comparison.reference_verdicts.select_related("criterion")
+    ]
+
+
+def lead_on(request: SignedInRequest, assignment: Assignment) -> HttpResponse:
+    """To what comes after a submitted pair: after practice its feedback, else the next pair.
+
+    To htmx the next pair itself is the reply, so that it stands on the page after one round trip.
+    """
+    slug = assignment.comparison.study.slug
+    waiting = Assignment.objects.of_clinician(request.user, slug).pending().order_by("position")
+    following = assignment if assignment.comparison.calibration else waiting.first()
+    if not request.htmx or following is None:
+        url = reverse("annotation:judge", args=[slug, following.position]) if following else ""
+        return go_to(request, url or reverse("annotation:clinic-done", args=[slug]))
+    context = {**page_of(following, VerdictsForm(assignment=following)), "arrives": True}
+    response = render_page(request, "annotation/clinician/judge.html", context, partial="pair")
+    retarget(reswap(response, "outerHTML"), ".judge")
+    return push_url(response, reverse("annotation:judge", args=[slug, following.position]))
 
 
 def go_to(request: SignedInRequest, url: str) -> HttpResponse:

@@ -6,7 +6,7 @@ from django.core import signing
 from django.urls import reverse
 from django.utils import timezone
 
-from annotation.models import Assignment, Choice, StudyStatus, Verdict
+from annotation.models import Assignment, Choice, Comparison, JudgingDesign, ReferenceVerdict, StudyStatus, Verdict
 from tests.factories import (
     make_assignment,
     make_clinician,
@@ -42,7 +42,7 @@ def test_the_page_shows_prompt_responses_and_criteria_and_writes_nothing(signed_
     assert page.status_code == 200
     assert html.index(pair.comparison.response_a.text) < html.index(pair.comparison.response_b.text)
     assert "0 of 2 done" in html
-    assert html.count('type="radio"') == 8
+    assert html.count('type="radio"') == 8 + 3
     assert "no-store" in page["Cache-Control"]
     pair.refresh_from_db()
     assert pair.opened_at is None
@@ -52,17 +52,114 @@ def test_complete_verdicts_are_submitted_and_lead_on(signed_in, rater):
     (pair, _) = make_pairs(rater, 2)
     response = signed_in.post(address(), COMPLETE)
     assert response.status_code == 302
-    assert response.url == reverse("annotation:next-comparison", args=["care"])
+    assert response.url == address(2)
     pair.refresh_from_db()
     assert pair.submitted_at
     assert set(pair.verdicts.values_list("criterion__key", "choice")) == {("empathy", "left"), ("safety", "tie")}
-    assert signed_in.get(response.url).url == address(2)
 
 
-def test_htmx_is_sent_on_to_a_whole_page(signed_in, rater):
-    make_pairs(rater, 1)
+def test_the_next_pair_is_the_reply_to_htmx(signed_in, rater):
+    (_, following) = make_pairs(rater, 2)
     response = signed_in.post(address(), COMPLETE, headers={"HX-Request": "true"})
-    assert response["HX-Redirect"] == reverse("annotation:next-comparison", args=["care"])
+    html = response.content.decode()
+    assert (response["HX-Retarget"], response["HX-Push-Url"]) == (".judge", address(2))
+    assert "<title>Pair 2 of 2 - Attune</title>" in html
+    assert following.comparison.response_a.text in html
+    assert "<!doctype" not in html
+    assert "no-store" in response["Cache-Control"]
+    last = signed_in.post(address(2), COMPLETE, headers={"HX-Request": "true"})
+    assert last["HX-Redirect"] == reverse("annotation:clinic-done", args=["care"])
+
+
+def test_a_reason_is_kept_and_stands_once_submitted(signed_in, rater):
+    (pair,) = make_pairs(rater, 1)
+    signed_in.post(address(name="verdict"), {"reason": "It asks before it advises."})
+    assert "It asks before it advises." in signed_in.get(address()).content.decode()
+    signed_in.post(address(), COMPLETE)
+    late = signed_in.post(address(name="verdict"), {"reason": "Another."})
+    assert late.status_code == 422
+    pair.refresh_from_db()
+    assert pair.reason == "It asks before it advises."
+
+
+def test_an_empty_choice_takes_a_verdict_back_and_what_is_not_sent_stays(signed_in, rater):
+    (pair,) = make_pairs(rater, 1)
+    signed_in.post(address(name="verdict"), COMPLETE)
+    signed_in.post(address(name="verdict"), {"criterion-empathy": ""})
+    assert list(pair.verdicts.values_list("criterion__key", "choice")) == [("safety", "tie")]
+
+
+def test_what_cannot_be_judged_completes_a_pair_and_has_no_winner(signed_in, rater):
+    (pair,) = make_pairs(rater, 1)
+    signed_in.post(address(), {**COMPLETE, "criterion-safety": "cannot"})
+    assert pair.verdicts.get(criterion__key="safety").winner is None
+
+
+FLAG = {"flag-side": "right", "flag-kind": "risk_missed", "flag-note": "Asks nothing about safety."}
+
+
+def test_a_safety_flag_is_raised_changed_and_taken_back(signed_in, rater):
+    (pair,) = make_pairs(rater, 1)
+    assert signed_in.post(address(name="flag"), FLAG).url == address()
+    fragment = signed_in.post(
+        address(name="flag"), {**FLAG, "flag-note": "No question."}, headers={"HX-Request": "true"}
+    ).content.decode()
+    assert fragment.strip().startswith('<form id="flags"')
+    assert "Response B: overlooks a risk of harm. No question." in fragment
+    assert pair.flags.count() == 1
+    signed_in.post(address(name="flag"), {"remove": "right:risk_missed"})
+    assert not pair.flags.exists()
+
+
+@pytest.mark.parametrize("wrong", [{**FLAG, "flag-side": "up"}, {**FLAG, "flag-kind": ""}, {"remove": "up:high"}])
+def test_a_flag_that_cannot_be_is_refused(signed_in, rater, wrong):
+    (pair,) = make_pairs(rater, 1)
+    pair.flag("left", "harmful")
+    assert signed_in.post(address(name="flag"), wrong).status_code == 422
+    assert pair.flags.count() == 1
+
+
+def test_flags_of_a_submitted_pair_stand(signed_in, rater):
+    (pair,) = make_pairs(rater, 1)
+    signed_in.post(address(name="flag"), FLAG)
+    signed_in.post(address(), COMPLETE)
+    assert signed_in.post(address(name="flag"), {**FLAG, "flag-side": "left"}).status_code == 422
+    assert signed_in.post(address(name="flag"), {"remove": "right:risk_missed"}).status_code == 422
+    assert pair.flags.count() == 1
+
+
+def test_practice_comes_with_feedback_and_counts_for_nothing(signed_in, rater):
+    practice, _ = make_pairs(rater, 2)
+    Comparison.objects.filter(pk=practice.comparison_id).update(calibration=True)
+    for criterion in rater.study.criteria.all():
+        ReferenceVerdict.objects.create(
+            comparison=practice.comparison, criterion=criterion, winner="B", explanation="It names the risk."
+        )
+    before = signed_in.get(address()).content.decode()
+    assert "Practice 1 of 1" in before
+    assert "It names the risk." not in before
+    after = signed_in.post(address(), COMPLETE, follow=True).content.decode()
+    assert "You: <strong>A</strong>. The team: <strong>B</strong>. It names the risk." in after
+    assert "0 of 1 done" in after
+    assert "Pair 1" in signed_in.get(address(2)).content.decode()
+
+
+def test_a_second_look_is_like_any_pair(signed_in, rater):
+    (pair,) = make_pairs(rater, 1)
+    make_assignment(pair.comparison, rater, a_on_left=False, presentation=2)
+    assert signed_in.post(address(), COMPLETE).url == address(2)
+    html = signed_in.get(address(2)).content.decode()
+    assert "1 of 2 done" in html
+    assert "Pair 2" in html
+
+
+def test_pairs_of_a_design_wait_until_it_is_opened(signed_in, rater):
+    (pair,) = make_pairs(rater, 1)
+    design = JudgingDesign.objects.create(study=rater.study, name="main", prompts=1)
+    Comparison.objects.filter(pk=pair.comparison_id).update(design=design)
+    assert signed_in.get(address()).status_code == 404
+    JudgingDesign.objects.update(opened_at=timezone.now())
+    assert signed_in.get(address()).status_code == 200
 
 
 def test_the_time_is_counted_from_the_page_on_which_the_first_verdict_was_given(signed_in, rater):
@@ -99,7 +196,9 @@ def test_incomplete_verdicts_are_named_and_what_was_chosen_stays(signed_in, rate
 
 def test_an_empty_form_names_every_criterion(signed_in, rater):
     make_pairs(rater, 1)
-    assert "Please choose A, tie, B or cannot judge for Empathy and Safety." in signed_in.post(address()).content.decode()
+    assert (
+        "Please choose A, tie, B or cannot judge for Empathy and Safety." in signed_in.post(address()).content.decode()
+    )
 
 
 def test_a_choice_there_is_not_is_refused(signed_in, rater):
@@ -135,7 +234,7 @@ def test_a_submitted_pair_can_be_read_and_no_longer_changed(signed_in, rater):
     signed_in.post(address(), COMPLETE)
     html = signed_in.get(address()).content.decode()
     assert "You submitted this pair" in html
-    assert html.count(" disabled") == 8
+    assert html.count(" disabled") == 9
     assert 'type="submit">Submit' not in html
     changed = {"criterion-empathy": "right", "criterion-safety": "right"}
     assert signed_in.post(address(), changed).status_code == 422
@@ -174,7 +273,7 @@ def test_a_lock_that_comes_between_is_said(signed_in, rater, monkeypatch):
     assert not Verdict.objects.exists()
 
 
-@pytest.mark.parametrize("name", ["judge", "verdict"])
+@pytest.mark.parametrize("name", ["judge", "verdict", "flag"])
 def test_a_visitor_signs_in_first(client, rater, name):
     make_pairs(rater, 1)
     response = client.post(address(name=name), COMPLETE)
@@ -183,7 +282,7 @@ def test_a_visitor_signs_in_first(client, rater, name):
     assert not Verdict.objects.exists()
 
 
-@pytest.mark.parametrize("name", ["judge", "verdict"])
+@pytest.mark.parametrize("name", ["judge", "verdict", "flag"])
 def test_a_stranger_a_wrong_position_and_a_withdrawn_rater_find_nothing(
     client, signed_in, rater, name, django_user_model
 ):
@@ -210,7 +309,7 @@ def test_other_methods_are_refused(signed_in, rater):
 @pytest.mark.parametrize("number", [3, 30])
 def test_the_number_of_queries_does_not_grow_with_the_pairs(signed_in, rater, number, django_assert_num_queries):
     make_pairs(rater, number)
-    with django_assert_num_queries(6):
+    with django_assert_num_queries(8):
         signed_in.get(address(2))
 
 

@@ -113,11 +113,58 @@ def test_pairs_are_judged_from_sign_in_to_thanks_by_the_keyboard_alone(page, liv
     assert complaints == []
 
 
+def test_undo_reason_and_flag_by_the_keyboard_alone(new_context, rater, visit):
+    page = visit(new_context(), rater)
+    ready_for_keys(page, 1)
+    for key in ("1", "4", "u"):
+        page.keyboard.press(key)
+    expect(page.get_by_role("status")).to_have_text("Saved, 1 of 3")
+    page.keyboard.press("u")
+    expect(page.get_by_role("status")).to_have_text("Saved, 0 of 3")
+    expect(page.get_by_role("button", name="Undo")).to_be_hidden()
+    page.keyboard.press("r")
+    page.keyboard.type("It asks 1 question.")
+    page.keyboard.press("Escape")
+    page.keyboard.press("f")
+    page.keyboard.press("ArrowRight")  # from nothing chosen to response B
+    page.keyboard.press("Tab")
+    page.keyboard.type("Overlooks")
+    page.keyboard.press("Tab")
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("button", name="Take back")).to_be_visible()
+    page.keyboard.press("Escape")
+    for key in ("3", "3", "4", "Enter"):
+        page.keyboard.press(key)
+    ready_for_keys(page, 2)
+    assert [choice for _, _, choice in choices(rater)] == ["right", "right", "cannot"]
+    first = rater.assignments.get(position=1)
+    assert first.reason == "It asks 1 question."
+    assert list(first.flags.values_list("side", "kind")) == [("right", "risk_missed")]
+    page.go_back()
+    expect(page.get_by_text("You submitted this pair")).to_be_visible()
+
+
+def test_a_pair_takes_a_key_a_criterion_and_one_more_and_no_page_is_loaded(new_context, rater, visit):
+    page = visit(new_context(), rater)
+    ready_for_keys(page, 1)
+    loaded = []
+    page.on("request", lambda request: loaded.append(request.url) if request.is_navigation_request() else None)
+    for key in ("1", "1", "1", "Enter"):
+        page.keyboard.press(key)
+    ready_for_keys(page, 2)
+    assert rater.assignments.submitted().count() == 1
+    assert loaded == []
+    expect(page).to_have_title("Pair 2 of 3 - Attune")
+
+
 def test_without_javascript_radios_and_button_do_the_same(new_context, rater, visit):
     page = visit(new_context(java_script_enabled=False), rater)
     radio(page, "Empathy", "A is better").check()
     page.get_by_role("button", name="Submit").click()
-    expect(page.get_by_role("alert")).to_have_text("Please choose A, tie, B or cannot judge for Safety and Overall preference.")
+    expect(page.get_by_role("alert")).to_have_text(
+        "Please choose A, tie, B or cannot judge for Safety and Overall preference."
+    )
     expect(radio(page, "Empathy", "A is better")).to_be_checked()
     radio(page, "Safety", "Tie").check()
     radio(page, "Overall preference", "B is better").check()
