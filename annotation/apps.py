@@ -1,6 +1,13 @@
 from django.apps import AppConfig
+from django.db.models.signals import post_migrate, pre_migrate
 
 
 class AnnotationConfig(AppConfig):
     name = "annotation"
     verbose_name = "Annotation: what people say"
+
+    def ready(self) -> None:
+        from annotation import protection
+
+        pre_migrate.connect(protection.before_migration, sender=self)
+        post_migrate.connect(protection.after_migration, sender=self)

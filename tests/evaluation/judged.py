@@ -2,7 +2,15 @@
 
 from annotation.models import Choice, Rater, RaterKind, StudyStatus
 from evaluation.models import Judge, JudgeKind
-from tests.factories import make_assignment, make_clinician, make_comparison, make_prompt, make_study, make_system
+from tests.factories import (
+    make_assignment,
+    make_clinician,
+    make_comparison,
+    make_participant,
+    make_prompt,
+    make_study,
+    make_system,
+)
 
 
 def make_judge(study, *, name="gpt", toy=False):
@@ -11,12 +19,23 @@ def make_judge(study, *, name="gpt", toy=False):
     return rater
 
 
-def judged_study(*, comparisons=3, clinicians=2, simulated=False, toy=False, locked=False, systems=("Base", "MODPO")):
+def judged_study(
+    *,
+    comparisons=3,
+    clinicians=2,
+    participants=0,
+    simulated=False,
+    toy=False,
+    locked=False,
+    systems=("Base", "MODPO"),
+):
     """Clinicians prefer the second system on every second prompt, else they disagree; the judge prefers the second."""
     study = make_study(criteria=("empathy", "safety"))
     first, second = (make_system(study, name=name) for name in systems)
     people = [make_clinician(study, simulated=simulated) for _ in range(clinicians)]
     judge = make_judge(study, toy=toy)
+    for _ in range(participants):
+        make_participant(study, simulated=True)
     for number in range(comparisons):
         comparison = make_comparison(make_prompt(study), first, second)
         for index, rater in enumerate(people):

@@ -5,7 +5,6 @@ import stat
 import pytest
 from django.contrib.auth import authenticate
 from django.core.management import CommandError, call_command
-from django.utils import timezone
 
 from annotation.models import Assignment, Split, Study, StudyStatus
 from annotation.study_files import CONTENT_SYSTEM
@@ -68,8 +67,9 @@ def test_a_login_is_mended_when_its_password_was_lost(demo):
 
 @pytest.mark.parametrize("status", [StudyStatus.OPEN, StudyStatus.CLOSED, StudyStatus.LOCKED])
 def test_the_study_is_locked_from_wherever_it_was_left(demo, status):
-    locked_at = timezone.now() if status == StudyStatus.LOCKED else None
-    study = make_study(slug="demo", status=status, locked_at=locked_at)
+    study = make_study(slug="demo")
+    while study.status != status:
+        study.advance(list(StudyStatus)[list(StudyStatus).index(study.status) + 1])
     demo.lock()
     study.refresh_from_db()
     assert study.status == StudyStatus.LOCKED

@@ -5,13 +5,12 @@ from django.contrib.auth.models import Permission
 from django.core.cache import cache
 from django.urls import reverse
 
-from annotation.models import Choice, StudyStatus
+from annotation.models import Choice, RaterKind, StudyStatus
 from evaluation.models import Judge
 from tests.evaluation.judged import judged_study, submit
 from tests.factories import (
     make_assignment,
     make_comparison,
-    make_participant,
     make_prompt,
     make_study,
     make_system,
@@ -121,7 +120,7 @@ def test_simulated_raters_and_toy_judges_are_named_on_page_and_figure(viewer):
 
 
 def test_a_judge_that_learned_from_simulated_raters_says_so(viewer):
-    study = judged_study(locked=True)
+    study = judged_study(locked=True, participants=1)
     judge = Judge.objects.get(rater__study=study)
     dataset = PreferenceDataset.objects.create(
         study=study, criterion=study.criteria.first(), content_hash="a", path="p", pairs=1, rankings=1
@@ -130,7 +129,7 @@ def test_a_judge_that_learned_from_simulated_raters_says_so(viewer):
     run.datasets.add(dataset)
     judge.runs.add(run)
     assert "learned from" not in viewer.get(page_of(study)).content.decode().lower()
-    dataset.raters.add(make_participant(study, simulated=True).rater)
+    dataset.raters.add(study.raters.get(kind=RaterKind.PARTICIPANT))
     response = viewer.get(page_of(study))
     assert "<strong>Learned from simulated raters.</strong> gpt" in response.content.decode()
     chart = response.context["report"].findings.agreement_chart
@@ -138,8 +137,7 @@ def test_a_judge_that_learned_from_simulated_raters_says_so(viewer):
 
 
 def test_a_simulated_participant_is_enough_for_the_banner(viewer):
-    study = judged_study(locked=True)
-    make_participant(study, simulated=True)
+    study = judged_study(locked=True, participants=1)
     assert "1 of 1 participants" in viewer.get(page_of(study)).content.decode()
 
 
