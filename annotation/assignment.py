@@ -1,5 +1,7 @@
 """Who judges what, in which order, and which response stands on the left: drawn by seed, balanced, stored once."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -49,10 +51,11 @@ def draw_sequences(n_items: int, n_raters: int, seed: Seed) -> IntArray:
 def draw_overlap(
     n_items: int, n_raters: int, per_item: int, seed: Seed, *, taken: BoolArray | None = None
 ) -> BoolArray:
-    """Which raters judge which item: exactly `per_item` an item, loads differing by at most 1.
+    """Which raters judge which item: exactly `per_item` an item, loads differing by at most 1, and every two raters
+    sharing nearly as many items as any other two: a balanced incomplete block design as far as the numbers allow.
 
-    Shape: (n_items, n_raters). Cells of `taken` were given out earlier: they stay, count towards `per_item` and the
-    load, and an item that has more keeps them.
+    Shape: (n_items, n_raters). Cells of `taken` were given out earlier: they stay, count towards `per_item`, the load
+    and what raters share, and an item that has more keeps them.
 
     Raises:
         InputError: `per_item` is not between 1 and the number of raters.
@@ -64,10 +67,55 @@ def draw_overlap(
     rng = np.random.default_rng(seed)
     chosen = np.zeros((n_items, n_raters), dtype=bool) if taken is None else taken.copy()
     load = chosen.sum(axis=0)
+    shared = shared_items(chosen)
     for item in rng.permutation(n_items):
-        # The least loaded first, ties by lot; whoever has the item already comes last.
-        order = np.lexsort((rng.random(n_raters), load, chosen[item]))
-        new = order[: max(0, per_item - int(chosen[item].sum()))]
-        chosen[item, new] = True
-        load[new] += 1
+        lot = rng.random(n_raters)
+        for _ in range(per_item - int(chosen[item].sum())):
+            # The least loaded first, then who shares the least with those chosen, then by lot; whoever has the item
+            # already comes last.
+            rater = np.lexsort((lot, shared[chosen[item]].sum(axis=0), load, chosen[item]))[0]
+            shared[rater, chosen[item]] += 1
+            shared[chosen[item], rater] += 1
+            chosen[item, rater] = True
+            load[rater] += 1
     return chosen
+
+
+def shared_items(overlap: BoolArray) -> IntArray:
+    """How many items each two raters share; the diagonal is 0. Shape: (n_raters, n_raters)"""
+    given = overlap.astype(np.int64)
+    return np.asarray(given.T @ given * ~np.eye(given.shape[1], dtype=bool))
+
+
+def place_repeats(items: Sequence[int], repeats: int, seed: Seed) -> list[tuple[int, int]]:
+    """A rater's session as (item, presentation): the items in their order, and `repeats` of them a second time.
+
+    A repeated item comes first in the first third of the session and again in the last one, so that more than a
+    third of the session lies between; which ones, and in which order they return, is drawn.
+
+    Raises:
+        InputError: more than half of the items would be repeated.
+    """
+    third = (len(items) + repeats) // 3
+    if repeats > third:
+        raise InputError(f"{repeats} repeated pairs do not fit a session of {len(items)}: choose at most half of it")
+    rng = np.random.default_rng(seed)
+    length = len(items) + repeats
+    # As no second sight is in the first third, the first items stand there.
+    places = length - 1 - rng.permutation(third)[:repeats]
+    again = dict(zip(places.tolist(), rng.permutation(third)[:repeats].tolist(), strict=True))
+    firsts = iter(items)
+    return [(items[again[place]], 2) if place in again else (next(firsts), 1) for place in range(length)]
+
+
+def redraw_orders(first: BoolArray, seed: Seed) -> BoolArray:
+    """Whether the item's first response stands on the left at a rater's second sight. Shape: as `first`, (n_items,)
+
+    Left and right differ by at most 1, and half of the items, give or take one, have changed sides.
+    """
+    rng = np.random.default_rng(seed)
+    # Alternating along those that were left and then those that were right halves both.
+    order = np.lexsort((rng.random(first.size), first))
+    second = np.empty_like(first)
+    second[order] = (np.arange(first.size) + rng.integers(2)) % 2 == 0
+    return second

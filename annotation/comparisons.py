@@ -1,11 +1,18 @@
 """Making the comparisons of two systems and giving them to raters."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 from django.db import transaction
 
-from annotation.assignment import BoolArray, draw_orders, draw_overlap, draw_sequences
+from annotation.assignment import (
+    BoolArray,
+    draw_orders,
+    draw_overlap,
+    draw_sequences,
+    place_repeats,
+    redraw_orders,
+)
 from annotation.errors import InputError
 from annotation.models import Assignment, Comparison, Rater, Response, Split, Study, System
 
@@ -29,10 +36,18 @@ def system_named(study: Study, name: str) -> System:
     return system
 
 
-def create_comparisons(study: Study, first: System, second: System, *, split: Split = Split.TEST) -> list[Comparison]:
+def create_comparisons(
+    study: Study,
+    first: System,
+    second: System,
+    *,
+    split: Split = Split.TEST,
+    prompts: Collection[int] | None = None,
+) -> list[Comparison]:
     """The comparisons of the two systems' first responses, one a prompt of the split, made where there was none.
 
-    `response_a` is of the system with the lower id, whichever is named first.
+    `prompts` are the ids of those to take, by default all that both answered. `response_a` is of the system with the
+    lower id, whichever is named first.
 
     Raises:
         InputError: it is the same system, a system of another study, or no prompt has a response of both.
@@ -52,26 +67,39 @@ def create_comparisons(study: Study, first: System, second: System, *, split: Sp
         )
         for system in (system_a, system_b)
     )
-    prompts = sorted(responses_a.keys() & responses_b.keys())
-    if not prompts:
+    shared = sorted(responses_a.keys() & responses_b.keys())
+    if not shared:
         raise InputError(
             f"study {study.slug} has no {split} prompt answered by both {system_a} ({len(responses_a)} answered) and "
             f"{system_b} ({len(responses_b)} answered): generate or import their responses first"
         )
-    pairs = [Comparison(study=study, response_a_id=responses_a[p], response_b_id=responses_b[p]) for p in prompts]
+    wanted = [prompt for prompt in shared if prompts is None or prompt in prompts]
+    pairs = [Comparison(study=study, response_a_id=responses_a[p], response_b_id=responses_b[p]) for p in wanted]
     Comparison.objects.bulk_create(pairs, ignore_conflicts=True)
-    made = Comparison.objects.filter(response_a__in=responses_a.values(), response_b__in=responses_b.values())
+    made = Comparison.objects.filter(
+        response_a__in=[responses_a[p] for p in wanted], response_b__in=[responses_b[p] for p in wanted]
+    )
     return list(made.order_by("response_a__prompt"))
 
 
 def assign_comparisons(
-    study: Study, comparisons: Sequence[Comparison], raters: Sequence[Rater], *, per_item: int | None, seed: int
+    study: Study,
+    comparisons: Sequence[Comparison],
+    raters: Sequence[Rater],
+    *,
+    per_item: int | None,
+    seed: int,
+    practice: Sequence[Comparison] = (),
+    repeats: int = 0,
 ) -> int:
     """Give each comparison to all raters, or to `per_item` of them; the number of assignments made.
 
     What was given out before stays as it is and counts, so a second call only fills up: for a rater who came later,
     or comparisons made later. Each call's orders are balanced within raters and within comparisons, and a later
     call draws apart from the earlier ones.
+
+    A rater's first batch begins with the comparisons of `practice`, for all in the same order, and shows `repeats` of
+    its comparisons a second time, or half of them where that is less.
 
     Raises:
         InputError: there are no raters, one belongs to another study, or `per_item` exceeds their number.
@@ -93,15 +121,35 @@ def assign_comparisons(
         )
         missing = wanted & ~taken
         a_on_left = draw_orders(n_items, n_raters, draw, overlap=missing)
+        practice_left = draw_orders(len(practice), n_raters, (*draw, n_raters))
         sequences = draw_sequences(n_items, n_raters, draw)
-        assignments = [
-            Assignment(comparison=comparisons[item], rater=rater, position=position, a_on_left=bool(a_on_left[item, r]))
-            for r, rater in enumerate(raters)
-            for position, item in enumerate(
-                (item for item in sequences[r] if missing[item, r]), start=last_positions[r] + 1
-            )
-        ]
+        assignments = []
+        for r, rater in enumerate(raters):
+            items = [int(item) for item in sequences[r] if missing[item, r]]
+            sights = [(comparisons[item], 1, bool(a_on_left[item, r])) for item in items]
+            if items and not taken[:, r].any():
+                first = [(pair, 1, bool(practice_left[p, r])) for p, pair in enumerate(practice)]
+                sights = first + with_repeats(sights, min(repeats, len(items) // 2), (*draw, r))
+            assignments += [
+                Assignment(comparison=pair, rater=rater, presentation=sight, position=position, a_on_left=left)
+                for position, (pair, sight, left) in enumerate(sights, start=last_positions[r] + 1)
+            ]
         return len(Assignment.objects.bulk_create(assignments, batch_size=1000))
+
+
+# A comparison as a rater meets it: which presentation, and whether its first response stands on the left.
+Sight = tuple[Comparison, int, bool]
+
+
+def with_repeats(sights: Sequence[Sight], repeats: int, seed: tuple[int, ...]) -> list[Sight]:
+    """The first sights and, later in the session and with the sides drawn anew, `repeats` of them again."""
+    session = place_repeats(range(len(sights)), repeats, seed)
+    again = [item for item, presentation in session if presentation == 2]
+    left = redraw_orders(np.array([sights[item][2] for item in again], dtype=bool), (*seed, 2))
+    redrawn = dict(zip(again, left.tolist(), strict=True))
+    return [
+        (sights[item][0], 2, redrawn[item]) if presentation == 2 else sights[item] for item, presentation in session
+    ]
 
 
 def given_out(comparisons: Sequence[Comparison], raters: Sequence[Rater]) -> tuple[BoolArray, list[int]]:

@@ -7,6 +7,7 @@ import pandas as pd
 from sklearn.model_selection import train_test_split
 
 from annotation.errors import InputError
+from annotation.sampling import largest_remainder
 
 SHORTEST, LONGEST, FEWEST_WORDS = 10, 2000, 3
 
@@ -61,18 +62,7 @@ def split_by_shares(strata: Sequence[object], shares: Mapping[str, float], seed:
         raise InputError("splits: the shares must be 0 or more, and not all 0")
     shuffled = np.random.default_rng(seed).permutation(len(strata))
     line = sorted(shuffled.tolist(), key=lambda item: str(strata[item]))
-    sizes = _largest_remainder(len(strata), {name: share / total for name, share in shares.items()})
+    sizes = largest_remainder(len(strata), {name: share / total for name, share in shares.items()})
     places = sorted(((place + 0.5) / size, name) for name, size in sizes.items() for place in range(size))
     splits = dict(zip(line, (name for _, name in places), strict=True))
     return [splits[item] for item in range(len(strata))]
-
-
-def _largest_remainder(total: int, shares: Mapping[str, float]) -> dict[str, int]:
-    """Whole sizes that sum to `total` and lie nearest to the shares."""
-    # Rounded, so that 0.28 * 25 = 7.000000000000001 leaves no remainder.
-    exact = {name: round(share * total, 9) for name, share in shares.items()}
-    sizes = {name: int(size) for name, size in exact.items()}
-    by_remainder = sorted(exact, key=lambda name: sizes[name] - exact[name])
-    for name in by_remainder[: total - sum(sizes.values())]:
-        sizes[name] += 1
-    return sizes

@@ -180,7 +180,7 @@ def read_study_files(folder: Path) -> StudyFiles:
     Raises:
         InputError: something is missing or wrong; the message names the file and the entry.
     """
-    table = _read(folder / "study.toml")
+    table = read_table(folder / "study.toml")
     table.only(*STUDY_KEYS)
     study = _study(table)
     names = _strings(table, "criteria", DEFAULT_CRITERIA)
@@ -211,7 +211,7 @@ def read_criteria(names: Iterable[str], folder: Path | None = None) -> list[Crit
         if not paths:
             known = ", ".join(sorted(path.stem for path in shipped.glob("*.toml")))
             raise InputError(f"criteria: there is no set {name!r}: there are {known}")
-        tables += _read(paths[0]).tables("criteria", "key")
+        tables += read_table(paths[0]).tables("criteria", "key")
     _refuse_repeats((table, table.slug("key")) for table in tables)
     return [_criterion(table, position) for position, table in enumerate(tables, start=1)]
 
@@ -225,16 +225,25 @@ def read_posts(folder: Path) -> list[Post]:
     paths = sorted(folder.glob("posts_*.toml"))
     if not paths:
         raise InputError(f"{folder}: no posts_*.toml in it")
-    tables = [table for path in paths for table in _read(path).tables("posts", "key")]
+    tables = [table for path in paths for table in read_table(path).tables("posts", "key")]
     _refuse_repeats((table, table.text("key")) for table in tables)
     return [_post(table) for table in tables]
 
 
-def _read(path: Path) -> Table:
+def read_table(path: Path) -> Table:
+    return parse_table(read_text(path), where=str(path))
+
+
+def parse_table(text: str, *, where: str) -> Table:
+    """The TOML document as a table that `where` names in messages.
+
+    Raises:
+        InputError: it is not TOML.
+    """
     try:
-        return Table(str(path), tomllib.loads(read_text(path)))
+        return Table(where, tomllib.loads(text))
     except tomllib.TOMLDecodeError as error:
-        raise InputError(f"{path}: not TOML: {error}") from error
+        raise InputError(f"{where}: not TOML: {error}") from error
 
 
 def _strings(table: Table, key: str, default: list[str] | None = None) -> list[str]:
@@ -295,7 +304,7 @@ def _criterion(table: Table, position: int) -> Criterion:
 
 
 def _items(path: Path) -> list[QuestionnaireItem]:
-    tables = _read(path).tables("items", "key")
+    tables = read_table(path).tables("items", "key")
     _refuse_repeats((table, table.slug("key")) for table in tables)
     return [_item(table, position) for position, table in enumerate(tables, start=1)]
 

@@ -65,14 +65,14 @@ class Vote:
 
 def chosen_comparisons(study: Study, names: Sequence[str] | None, *, split: str = Split.TEST) -> list[Comparison]:
     """The comparisons of all pairs of the named systems on the split's prompts, made where missing; without names all
-    comparisons that the study has.
+    comparisons that the study has, but for the pairs that clinicians practise on.
 
     Raises:
         InputError: a name is unknown, fewer than two are given, or two systems share no answered prompt.
         StudyError: there is nothing to compare.
     """
     if names is None:
-        found = study.comparisons.all()
+        found = study.comparisons.filter(calibration=False)
     else:
         found = _comparisons_among(study, [system_named(study, name) for name in dict.fromkeys(names)], Split(split))
     comparisons = list(found.select_related(*TEXTS).order_by("pk"))
