@@ -3,25 +3,21 @@
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
-from scipy.stats import false_discovery_control
-from scipy.stats import t as t_distribution
+from scipy.special import stdtr
 
-from evaluation.bootstrap import FloatArray, IntArray, bootstrap, ratio, summarise
-from evaluation.ratings import Ratings
+from evaluation.bootstrap import FloatArray, IntArray, Part, ratio
+from evaluation.corrections import benjamini_yekutieli
+from evaluation.ratings import BoolArray, Ratings
 from evaluation.statistics import Statistic, undefined
-
-BoolArray = npt.NDArray[np.bool_]
 
 ITEMS_NEEDED = 30
 ALPHA = 0.05
 PASS = 0.5
+TOO_FEW = f"no rater shares {ITEMS_NEEDED} items with the judge and another rater"
 
 
-def alternative_annotator_test(
-    ratings: Ratings, judged: IntArray, *, epsilon: float, draws: int = 0, seed: int = 0
-) -> dict[str, Any]:
-    """Winning rate, advantage probability, and the test of each rater, in the shape of `agreement --json`.
+def alternative_annotator_test(ratings: Ratings, judged: IntArray, *, epsilon: float) -> dict[str, Any]:
+    """Winning rate and the test of each rater, in the shape of `agreement --json`; `advantage_part` adds the rest.
 
     For rater j and each unit that j, the judge and at least one other person labelled: the judge wins where it matches
     at least as many of the others as j does, and j likewise; d = j's wins - the judge's. One-sided t-test of
@@ -33,90 +29,84 @@ def alternative_annotator_test(
         epsilon: what replacing a person may cost; 0.2 for experts, 0.15 for skilled, 0.1 for crowd workers.
     """
     eligible, judge_wins, rater_wins = contests(ratings, judged)
-    raters = {
-        name: rater_test(
-            ratings.clusters[eligible[:, column]],
-            judge_wins[eligible[:, column], column],
-            rater_wins[eligible[:, column], column],
-            epsilon,
-        )
-        for column, name in enumerate(ratings.raters)
-    }
-    tested = [name for name, row in raters.items() if row["p"] is not None]
-    if tested:
-        adjusted = false_discovery_control([raters[name]["p"] for name in tested], method="by")
-        for name, p in zip(tested, adjusted, strict=True):
-            raters[name]["rejected"] = bool(p <= ALPHA)
-    columns = [ratings.raters.index(name) for name in tested]
-    advantage = advantage_probability(eligible[:, columns], judge_wins[:, columns], ratings, draws=draws, seed=seed)
-    winning = winning_rate([raters[name]["rejected"] for name in tested])
+    gaps = (rater_wins.astype(np.float64) - judge_wins) * eligible
+    units = ratings.by_item(eligible)
+    n, ps = one_sided_ps(ratio(ratings.by_item(gaps), units), epsilon)
+    enough = n >= ITEMS_NEEDED
+    raw = [p if tested else None for p, tested in zip(ps.tolist(), enough.tolist(), strict=True)]
+    adjusted = benjamini_yekutieli(raw)
+    wins = [ratio((eligible & own).sum(axis=1), eligible.sum(axis=1)) for own in (judge_wins, rater_wins)]
+    rows = zip(n.tolist(), raw, adjusted, *(shares.tolist() for shares in wins), strict=True)
+    raters = {name: rater_row(*row) for name, row in zip(ratings.raters, rows, strict=True)}
+    winning = winning_rate([p <= ALPHA for p in adjusted if p is not None])
     return {
         "winning_rate": winning.as_dict(),
-        "advantage_probability": advantage.as_dict(),
         "epsilon": epsilon,
         "passes": None if winning.value is None else winning.value >= PASS,
         "raters": raters,
     }
 
 
+def rater_row(n: int, p: float | None, adjusted: float | None, rho_judge: float, rho_rater: float) -> dict[str, Any]:
+    row = {
+        "n": n,
+        "p": p,
+        "p_adjusted": adjusted,
+        "rejected": None if adjusted is None else adjusted <= ALPHA,
+        "rho_judge": rho_judge if n else None,
+        "rho_rater": rho_rater if n else None,
+    }
+    return row if n >= ITEMS_NEEDED else {**row, "reason": f"{n} items, and the test needs {ITEMS_NEEDED}"}
+
+
 def contests(ratings: Ratings, judged: IntArray) -> tuple[BoolArray, BoolArray, BoolArray]:
     """Where judge and rater can be held against the others, where the judge wins, where the rater does.
 
-    Shape of each, of booleans: (units, raters). A draw is a win of both.
+    Shape of each, of booleans: (raters, units). A draw is a win of both.
     """
     codes, counts = ratings.codes, ratings.counts
-    given = codes >= 0
-    rows = np.arange(len(codes))
-    rater_matches = counts[rows[:, None], codes] - 1
-    judge_matches = counts[rows, judged][:, None] - (codes == judged[:, None])
-    eligible = given & (judged >= 0)[:, None] & (given.sum(axis=1) >= 2)[:, None]
+    units = np.arange(codes.shape[1])
+    rater_matches = counts[codes, units] - 1
+    judge_matches = counts[judged, units] - (codes == judged)
+    eligible = (codes >= 0) & (judged >= 0) & (counts.sum(axis=0) >= 2)
     return eligible, judge_matches >= rater_matches, rater_matches >= judge_matches
 
 
-def rater_test(clusters: IntArray, judge_wins: BoolArray, rater_wins: BoolArray, epsilon: float) -> dict[str, Any]:
-    items, index = np.unique(clusters, return_inverse=True)
-    n = len(items)
-    row: dict[str, Any] = {
-        "n": n,
-        "p": None,
-        "rejected": None,
-        "rho_judge": float(judge_wins.mean()) if n else None,
-        "rho_rater": float(rater_wins.mean()) if n else None,
-    }
-    if n < ITEMS_NEEDED:
-        return {**row, "reason": f"{n} items, and the test needs {ITEMS_NEEDED}"}
-    gap = rater_wins.astype(np.float64) - judge_wins
-    means = np.bincount(index, weights=gap) / np.bincount(index)
-    return {**row, "p": one_sided_p(means, epsilon)}
-
-
-def one_sided_p(gaps: FloatArray, epsilon: float) -> float:
-    """p of the t-test that the mean gap is below epsilon. A gap without any spread is taken at its word."""
-    if np.ptp(gaps) == 0:
-        return 0.0 if gaps[0] < epsilon else 1.0
-    error = gaps.std(ddof=1) / np.sqrt(len(gaps))
-    return float(t_distribution.cdf((gaps.mean() - epsilon) / error, len(gaps) - 1))
+def one_sided_ps(gaps: FloatArray, epsilon: float) -> tuple[IntArray, FloatArray]:
+    """Of each rater the items, and p of the t-test that the mean gap is below epsilon. Gaps, NaN where there is none,
+    are taken at their word where they have no spread. Shape: (raters, items) -> (raters,) twice"""
+    given = ~np.isnan(gaps)
+    n = given.sum(axis=1)
+    gaps = np.where(given, gaps, 0.0)
+    mean = gaps.sum(axis=1) / np.maximum(n, 1)
+    spread = (((gaps - mean[:, None]) ** 2) * given).sum(axis=1)
+    highest, lowest = (
+        np.where(given, gaps, -1.0).max(axis=1, initial=-1),
+        np.where(given, gaps, 1.0).min(axis=1, initial=1),
+    )
+    error = np.sqrt(spread / np.maximum(n - 1, 1) / np.maximum(n, 1))
+    t = ratio(mean - epsilon, error)
+    certain = np.where(mean < epsilon, 0.0, 1.0)
+    return n, np.where(highest > lowest, stdtr(np.maximum(n - 1, 1), t), certain)
 
 
 def winning_rate(rejections: list[bool]) -> Statistic:
     """Share of the raters whom the judge may replace. Its n are raters, so it has no interval over items."""
     if not rejections:
-        return undefined(f"no rater shares {ITEMS_NEEDED} items with the judge and another rater")
+        return undefined(TOO_FEW)
     return Statistic(float(np.mean(rejections)), None, None, len(rejections))
 
 
-def advantage_probability(
-    eligible: BoolArray, judge_wins: BoolArray, ratings: Ratings, *, draws: int, seed: int
-) -> Statistic:
+def advantage_part(ratings: Ratings, judged: IntArray) -> Part:
     """Mean over the tested raters of the share of units on which the judge does at least as well."""
-    reason = f"no rater shares {ITEMS_NEEDED} items with the judge and another rater"
-    n = int(eligible.any(axis=1).sum())
-    if not n:
-        return undefined(reason)
+    eligible, judge_wins, _ = contests(ratings, judged)
+    tested = (ratings.by_item(eligible) > 0).sum(axis=1) >= ITEMS_NEEDED
+    eligible, wins = eligible[tested], (eligible & judge_wins)[tested]
 
-    def compute(weights: FloatArray) -> dict[str, FloatArray]:
-        shares = ratio(weights @ (eligible & judge_wins), weights @ eligible)
-        return {"rho": shares.mean(axis=1)}
+    def compute(sums: FloatArray) -> FloatArray:
+        held, won = sums.reshape(2, -1, sums.shape[1])
+        return ratio(ratio(won, held).sum(axis=0, keepdims=True), np.array(float(len(held))))
 
-    values = bootstrap(compute, ratings.clusters, draws=draws, seed=seed)["rho"]
-    return summarise(values, n=n, clusters=ratings.items, reason=reason)
+    n = [int(eligible.any(axis=0).sum())]
+    of_items = ratings.by_item(np.vstack([eligible, wins]))
+    return Part(of_items, compute, [("alt_test", "advantage_probability")], n, [TOO_FEW])

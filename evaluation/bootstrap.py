@@ -1,39 +1,95 @@
 """Percentile bootstrap over clusters, as weights: a statistic is computed for a block of resamples at once."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
+from scipy.sparse import csr_array
 
 from evaluation.statistics import Statistic, undefined
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
+Path = tuple[str, ...]
 
 # Elements of one block of weights: 32 MB, whatever the number of units and of draws.
 BLOCK = 4_000_000
+# Elements of the features that one pass over the resamples holds: 160 MB.
+HELD = 20_000_000
+
+
+@dataclass(frozen=True)
+class Part:
+    """Statistics that follow from sums over items, so that a resample costs one product of weights and features.
+
+    Attributes:
+        features: what each item adds to each sum. Shape: (features, items)
+        compute: from sums, shape (features, resamples), to the statistics, shape (statistics, resamples).
+        paths: where each statistic belongs in a report.
+        n: of each statistic.
+        reasons: given where an estimate is undefined.
+    """
+
+    features: "FloatArray | csr_array[np.float64]"
+    compute: Callable[[FloatArray], FloatArray]
+    paths: Sequence[Path]
+    n: Sequence[int]
+    reasons: Sequence[str]
+
+    def under(self, *path: str) -> "Part":
+        return replace(self, paths=[(*path, *own) for own in self.paths])
+
+
+def resampled(parts: Iterable[Part], *, items: int, draws: int, seed: int) -> Iterator[tuple[Path, Statistic]]:
+    """The statistics of all parts, each with its path. The parts share the resamples of the items; memory is bounded,
+    for parts are taken as they come, a batch a pass."""
+    for batch in batches(parts):
+        values: list[list[FloatArray]] = [[] for _ in batch]
+        for weights in cluster_weights(items, draws, seed):
+            for part, blocks in zip(batch, values, strict=True):
+                blocks.append(part.compute(np.asarray(part.features @ weights.T)))
+        for part, blocks in zip(batch, values, strict=True):
+            found = summaries(np.concatenate(blocks, axis=1), n=part.n, clusters=items, reasons=part.reasons)
+            yield from zip(part.paths, found, strict=True)
+
+
+def batches(parts: Iterable[Part]) -> Iterator[list[Part]]:
+    batch: list[Part] = []
+    for part in parts:
+        batch.append(part)
+        if sum(held.features.size for held in batch) > HELD:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
+
+
+def cluster_weights(count: int, draws: int, seed: int, units: int = 1) -> Iterator[FloatArray]:
+    """How often each cluster stands in each resample, in blocks. Shape of a block: (resamples, clusters)
+
+    The very first row is all ones, the data themselves, so that estimate and interval come from the same code.
+    """
+    yield from () if count else (np.ones((1, 0)),)
+    rng = np.random.default_rng(seed)
+    rows = max(1, BLOCK // max(count, units, 1))
+    for start in range(0, max(draws, 1) if count else 0, rows):
+        block = min(rows, draws - start)
+        # Floats, for they take the same stream of bits however it is cut into blocks; integers do not.
+        drawn = (rng.random((block, count)) * count).astype(np.int64) + count * np.arange(block)[:, None]
+        weights = np.bincount(drawn.ravel(), minlength=block * count).reshape(block, count).astype(np.float64)
+        yield weights if start else np.vstack([np.ones(count), weights])
 
 
 def resamples(clusters: IntArray, draws: int, seed: int) -> Iterator[FloatArray]:
-    """How often each unit stands in each resample of its clusters, in blocks. Shape of a block: (resamples, units)
-
-    The very first row is all ones, the data themselves, so that estimate and interval come from the same code.
+    """As `cluster_weights`, for each unit of the clusters. Shape of a block: (resamples, units)
 
     Args:
         clusters: cluster of each unit, numbered from 0; a cluster is drawn with all its units. Shape: (units,)
     """
-    yield np.ones((1, clusters.size))
     count = int(clusters.max()) + 1 if clusters.size else 0
-    if count == 0:
-        return
-    rng = np.random.default_rng(seed)
-    rows = max(1, BLOCK // clusters.size)
-    for start in range(0, draws, rows):
-        block = min(rows, draws - start)
-        # Floats, for they take the same stream of bits however it is cut into blocks; integers do not.
-        drawn = (rng.random((block, count)) * count).astype(np.int64) + count * np.arange(block)[:, None]
-        weights = np.bincount(drawn.ravel(), minlength=block * count).reshape(block, count)
-        yield weights[:, clusters].astype(np.float64)
+    for weights in cluster_weights(count, draws, seed, units=clusters.size):
+        yield weights[:, clusters]
 
 
 def bootstrap(
@@ -51,18 +107,43 @@ def summarise(values: FloatArray, *, n: int, clusters: int, reason: str) -> Stat
         values: shape (1 + draws,)
         reason: given where the estimate is undefined.
     """
-    estimate, draws = float(values[0]), values[1:]
-    if np.isnan(estimate):
+    return summaries(values[None], n=[n], clusters=clusters, reasons=[reason])[0]
+
+
+def summaries(values: FloatArray, *, n: Sequence[int], clusters: int, reasons: Sequence[str]) -> list[Statistic]:
+    """As `summarise`, of many statistics at once. Shape of the values: (statistics, 1 + draws)"""
+    draws = values.shape[1] - 1
+    # NaN sorts to the end: each row's quantiles are those of its first `defined`.
+    ordered = np.sort(values[:, 1:], axis=1)
+    defined = draws - np.isnan(ordered).sum(axis=1)
+    low, high = (quantile(ordered, defined, q).tolist() if draws else [np.nan] * len(values) for q in (0.025, 0.975))
+    return [
+        one_summary(*row, draws=draws, clusters=clusters)
+        for row in zip(values[:, 0].tolist(), low, high, defined.tolist(), n, reasons, strict=True)
+    ]
+
+
+def one_summary(
+    estimate: float, low: float, high: float, defined: int, n: int, reason: str, *, draws: int, clusters: int
+) -> Statistic:
+    if estimate != estimate:
         return undefined(reason, n)
-    if not draws.size:
+    if not draws:
         return Statistic(estimate, None, None, n)
     if clusters < 2:
         return Statistic(estimate, None, None, n, "no interval: there is one item only")
-    defined = draws[~np.isnan(draws)]
-    if defined.size < draws.size / 2:
+    if defined < draws / 2:
         return Statistic(estimate, None, None, n, "no interval: most resamples leave it undefined")
-    low, high = np.percentile(defined, [2.5, 97.5])
-    return Statistic(estimate, float(low), float(high), n)
+    return Statistic(estimate, low, high, n)
+
+
+def quantile(ordered: FloatArray, defined: IntArray, q: float) -> FloatArray:
+    """Linear interpolation between order statistics, as `np.percentile`. Shape: (rows, draws), (rows,) -> (rows,)"""
+    place = q * np.maximum(defined - 1, 0)
+    below = place.astype(np.int64)
+    above = np.minimum(below + 1, np.maximum(defined - 1, 0))
+    rows = np.arange(len(ordered))
+    return np.asarray(ordered[rows, below] + (place - below) * (ordered[rows, above] - ordered[rows, below]))
 
 
 def ratio(numerator: FloatArray, denominator: FloatArray) -> FloatArray:

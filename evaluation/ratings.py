@@ -2,14 +2,20 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from evaluation.bootstrap import FloatArray, IntArray
 
+BoolArray = npt.NDArray[np.bool_]
+
 COLUMNS = ("item", "rater", "criterion", "label")
 HUMAN, JUDGE = "human", "judge"
+TIE = "tie"
 
 
 @dataclass(frozen=True)
@@ -17,9 +23,10 @@ class Ratings:
     """The ratings of one criterion, or of all criteria pooled, where a unit is an item on a criterion.
 
     Attributes:
-        codes: the category each person gave, -1 for none. Shape: (units, raters)
+        codes: the category each person gave, -1 for none. Shape: (raters, units)
         judged: the category each judge gave, likewise. Shape of each: (units,)
-        clusters: the item of each unit, numbered from 0: items are what a bootstrap draws. Shape: (units,)
+        clusters: the item of each unit, numbered from 0 in ascending order: items are what a bootstrap draws. Shape:
+            (units,)
     """
 
     codes: IntArray
@@ -28,75 +35,128 @@ class Ratings:
     raters: tuple[str, ...]
     categories: tuple[str, ...]
 
-    @property
+    @cached_property
+    def own(self) -> BoolArray:
+        """Whether a person gave a unit the category. Shape: (raters, categories, units)"""
+        return np.asarray(self.codes[:, None, :] == np.arange(len(self.categories))[:, None])
+
+    @cached_property
     def counts(self) -> FloatArray:
-        """How many people gave a unit each category. Shape: (units, categories)"""
-        own = self.codes[:, :, None] == np.arange(len(self.categories))
-        return np.asarray(own.sum(axis=1), dtype=np.float64)
+        """How many people gave a unit each category. Shape: (categories, units)"""
+        return np.asarray(self.own.sum(axis=0), dtype=np.float64)
 
     @property
     def items(self) -> int:
         """The number of items, whatever the number of criteria."""
-        return len(np.unique(self.clusters))
+        return int(self.clusters[-1]) + 1 if self.clusters.size else 0
+
+    def by_item(self, features: npt.NDArray[Any]) -> FloatArray:
+        """Sums over the units of each item. Shape: (features, units) -> (features, items)"""
+        features = features.astype(np.float64, copy=False)
+        if features.shape[1] == self.items:
+            return features
+        return np.add.reduceat(features, np.flatnonzero(np.diff(self.clusters, prepend=-1)), axis=1)
 
 
-def checked(frame: pd.DataFrame) -> pd.DataFrame:
-    """The frame with text columns and `rater_kind`, human where it had none.
+@dataclass(frozen=True)
+class Labels:
+    """A checked frame, its columns as codes of names. Shape of each: (rows,)
+
+    Attributes:
+        criteria: in the order in which the frame names them first; the other names are sorted.
+    """
+
+    item: IntArray
+    rater: IntArray
+    criterion: IntArray
+    label: IntArray
+    is_judge: BoolArray
+    raters: tuple[str, ...]
+    criteria: tuple[str, ...]
+    categories: tuple[str, ...]
+
+    def of(self, criterion: str | None = None) -> Ratings:
+        """One criterion's ratings, or all. Units that no person rated are left out: nothing can be said of them."""
+        asked = slice(None) if criterion is None else self.criterion == self.criteria.index(criterion)
+        rows = np.arange(len(self.item))[asked]
+        judge, label, rater = self.is_judge[rows], self.label[rows], self.rater[rows]
+        unit = self.item[rows] * len(self.criteria) + self.criterion[rows]
+        rated, place = np.unique(unit[~judge], return_inverse=True)
+        people, column = np.unique(rater[~judge], return_inverse=True)
+        codes = np.full((len(people), len(rated)), -1)
+        codes[column, place] = label[~judge]
+        judged = {}
+        for name in np.unique(rater[judge]):
+            own = np.flatnonzero(judge & (rater == name))
+            own = own[np.isin(unit[own], rated)]
+            judged[self.raters[name]] = np.full(len(rated), -1)
+            judged[self.raters[name]][np.searchsorted(rated, unit[own])] = label[own]
+        clusters = np.unique(rated // len(self.criteria), return_inverse=True)[1]
+        return Ratings(codes, judged, clusters, tuple(self.raters[name] for name in people), self.categories)
+
+
+def labels_in(frame: pd.DataFrame, order: Sequence[str] | None = None) -> Labels:
+    """The frame as codes, everyone a person where it has no `rater_kind`; the categories in the given order.
 
     Raises:
-        ValueError: a column is missing, a cell is empty, a kind is unknown, a rater is human here and judge there, or
-            stands twice on an item and criterion.
+        ValueError: a column is missing, a cell is empty, a label is not in the order, a kind is unknown, a rater is
+            human here and judge there, or stands twice on an item and criterion.
     """
     missing = [column for column in COLUMNS if column not in frame.columns]
     if missing:
         raise ValueError(f"the frame has no column {', '.join(missing)}")
-    kinds = frame["rater_kind"] if "rater_kind" in frame.columns else HUMAN
-    frame = frame.assign(rater_kind=kinds)[[*COLUMNS, "rater_kind"]]
-    if frame.isna().to_numpy().any() or (frame == "").to_numpy().any():
+    (item, items), (rater, raters), (criterion, criteria), (label, found) = (coded(frame[name]) for name in COLUMNS)
+    is_judge = judges_in(frame, rater, raters)
+    unit = (item * len(raters) + rater) * len(criteria) + criterion
+    doubled = pd.Series(unit).duplicated().to_numpy()
+    if doubled.any():
+        row = int(doubled.argmax())
+        name, on = raters[rater[row]], (items[item[row]], criteria[criterion[row]])
+        raise ValueError(f"rater {name!r} stands twice on item {on[0]!r}, criterion {on[1]!r}")
+    seen = np.unique(criterion, return_index=True)[1].argsort()
+    criterion, criteria = seen.argsort()[criterion], tuple(criteria[place] for place in seen)
+    categories = categories_of(found, order)
+    label = np.array([categories.index(name) for name in found], dtype=np.int64)[label]
+    return Labels(item, rater, criterion, label, is_judge, raters, criteria, categories)
+
+
+def coded(column: "pd.Series[Any]") -> tuple[IntArray, tuple[str, ...]]:
+    """Each cell as the place of its text among the sorted texts, and these.
+
+    Raises:
+        ValueError: a cell is empty.
+    """
+    codes, values = pd.factorize(column)
+    names, place = np.unique(np.array([str(value) for value in values], dtype=object), return_inverse=True)
+    if (codes < 0).any() or "" in names:
         raise ValueError("the frame has empty cells: leave out the row of a rating that was not given")
-    frame = frame.astype(str)
-    strange = sorted(set(frame["rater_kind"]) - {HUMAN, JUDGE})
+    return place[codes].astype(np.int64, copy=False), tuple(names)
+
+
+def judges_in(frame: pd.DataFrame, rater: IntArray, raters: tuple[str, ...]) -> BoolArray:
+    if "rater_kind" not in frame.columns:
+        return np.zeros(len(frame), dtype=bool)
+    kind, kinds = coded(frame["rater_kind"])
+    strange = sorted(set(kinds) - {HUMAN, JUDGE})
     if strange:
         raise ValueError(f"rater_kind is human or judge, not {strange[0]!r}")
-    both = frame.groupby("rater")["rater_kind"].nunique()
-    if (both > 1).any():
-        raise ValueError(f"rater {both[both > 1].index[0]!r} is human in one row and judge in another")
-    doubled = frame[frame.duplicated(["item", "rater", "criterion"])]
-    if len(doubled):
-        row = doubled.iloc[0]
-        raise ValueError(f"rater {row['rater']!r} stands twice on item {row['item']!r}, criterion {row['criterion']!r}")
-    return frame
+    is_judge = np.array([name == JUDGE for name in kinds], dtype=bool)[kind]
+    as_judge, in_all = np.bincount(rater[is_judge], minlength=len(raters)), np.bincount(rater, minlength=len(raters))
+    both = np.flatnonzero((as_judge > 0) & (as_judge < in_all))
+    if both.size:
+        raise ValueError(f"rater {raters[both[0]]!r} is human in one row and judge in another")
+    return is_judge
 
 
-def categories_of(labels: "pd.Series[str]", order: Sequence[str] | None) -> tuple[str, ...]:
+def categories_of(labels: Sequence[str], order: Sequence[str] | None) -> tuple[str, ...]:
     """The categories in the given order, else sorted.
 
     Raises:
         ValueError: a label is not in the order.
     """
-    seen = set(labels)
     if order is None:
-        return tuple(sorted(seen))
-    strange = sorted(seen - set(order))
+        return tuple(sorted(labels))
+    strange = sorted(set(labels) - set(order))
     if strange:
         raise ValueError(f"label {strange[0]!r} is not in the order {','.join(order)}")
     return tuple(order)
-
-
-def ratings_of(frame: pd.DataFrame, categories: tuple[str, ...]) -> Ratings:
-    """The ratings in a checked frame. Units that no person rated are left out: nothing can be said of them."""
-    units = pd.MultiIndex.from_frame(frame[["item", "criterion"]])
-    human = (frame["rater_kind"] == HUMAN).to_numpy()
-    rated = units[human].unique().sort_values()
-    unit = rated.get_indexer(units)
-    code = pd.Index(categories).get_indexer(pd.Index(frame["label"]))
-    raters = tuple(sorted(frame.loc[human, "rater"].unique()))
-    codes = np.full((len(rated), len(raters)), -1)
-    codes[unit[human], pd.Index(raters).get_indexer(pd.Index(frame.loc[human, "rater"]))] = code[human]
-    judged = {}
-    for name in sorted(frame.loc[~human, "rater"].unique()):
-        own = (frame["rater"] == name).to_numpy() & (unit >= 0)
-        judged[name] = np.full(len(rated), -1)
-        judged[name][unit[own]] = code[own]
-    clusters = pd.factorize(rated.get_level_values("item"), sort=True)[0]
-    return Ratings(codes, judged, clusters, raters, categories)

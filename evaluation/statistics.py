@@ -1,7 +1,7 @@
 """A statistic as every report and every --json gives it: value, interval, n, and why where it is undefined."""
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 # 0.975 quantile of the standard normal distribution: all intervals are of 95 %.
@@ -37,7 +37,8 @@ class Statistic:
         return f"{self.value:z.2f}{interval}"
 
     def as_dict(self) -> dict[str, Any]:
-        return asdict(self)
+        # Not dataclasses.asdict: it copies each value, and a report has thousands of them.
+        return {"value": self.value, "low": self.low, "high": self.high, "n": self.n, "reason": self.reason}
 
 
 def undefined(reason: str, n: int = 0) -> Statistic:

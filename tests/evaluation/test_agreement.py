@@ -147,7 +147,7 @@ def test_cohens_kappas_equal_scikit_learn():
 def test_more_pairs_than_fit_at_once_are_all_reported(monkeypatch):
     frame = frame_of(drawn(raters=5))
     whole = agreement(frame, bootstrap=50)["pooled"]["cohen_kappa"]
-    monkeypatch.setattr("evaluation.agreement.PAIRS_AT_ONCE", 3)
+    monkeypatch.setattr("evaluation.pair_tables.PAIRS_AT_ONCE", 3)
     assert agreement(frame, bootstrap=50)["pooled"]["cohen_kappa"] == whole
     assert len(whole) == 10
 
