@@ -102,7 +102,7 @@ class Shape:
 
 # Of the options that describe a file, those that the judges' file may have of its own, named --judge-...
 OWN_OF_JUDGES = ("item", "rater", "raters", "criterion", "label", "where")
-OPTIONS = ("item", "rater", "raters", "judges", "criterion", "criteria", "label", "systems", "where", "map")
+OPTIONS = (*OWN_OF_JUDGES, "judges", "criteria", "systems", "map", "drop_label")
 
 
 def shape_of(options: Mapping[str, Any]) -> Shape:

@@ -57,10 +57,10 @@ votes for one of two systems, and a file of a judge's:
         asked = {key: options[key] for key in ("level", "judge", "epsilon", "bootstrap", "seed")} | {"order": order}
         try:
             Settings(**asked)
-            read = labels_of_files(options, order) if options["csv"] else self.labels_of_study(options)
+            shapes = shapes_of(options)
         except ValueError as error:
             raise CommandError(str(error), returncode=2) from error
-        frame, notes = read
+        frame, notes = labels_of_files(options, *shapes, order) if shapes else self.labels_of_study(options)
         try:
             result = agreement_with_strata(frame, **asked)
         except ValueError as error:
@@ -69,28 +69,42 @@ votes for one of two systems, and a file of a judge's:
         if options["json"]:
             self.write_json(result)
         else:
-            self.stdout.write("\n\n".join([*notes.get("notes", []), agreement_text(result)]))
+            self.stdout.write("\n\n".join([*notes["notes"], agreement_text(result)]))
 
     def labels_of_study(self, options: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
         """The labels, and what a reader must know of who gave them."""
-        from evaluation.label_shape import OPTIONS
         from evaluation.report import agreement_labels
 
-        strange = [name for name in (*OPTIONS, "judge_csv") if options[name]]
-        if strange:
-            raise ValueError(f"--{strange[0].replace('_', '-')} describes a file: it goes with --csv, not with --study")
         frame, notes = agreement_labels(self.study(options["study"]), judge=options["judge"])
         return frame if options["stratum"] else frame.drop(columns="stratum"), notes
 
 
-def labels_of_files(options: dict[str, Any], order: tuple[str, ...] | None) -> tuple[Any, dict[str, Any]]:
+def shapes_of(options: dict[str, Any]) -> tuple[Any, Any] | None:
+    """The shapes of the file and of the judges' file, if one is given; None for a study.
+
+    Raises:
+        ValueError: an option that describes a file is wrong, or given without the file.
+    """
+    from evaluation.label_shape import OPTIONS, OWN_OF_JUDGES, judges_shape_of, shape_of
+
+    homeless = [] if options["csv"] else [(name, "--csv") for name in (*OPTIONS, "judge_csv") if options[name]]
+    if not options["judge_csv"]:
+        homeless += [(f"judge_{name}", "--judge-csv") for name in OWN_OF_JUDGES if options[f"judge_{name}"]]
+    for name, home in homeless:
+        raise ValueError(f"--{name.replace('_', '-')} describes a file: it goes with {home}")
+    if not options["csv"]:
+        return None
+    return shape_of(options), judges_shape_of(options) if options["judge_csv"] else None
+
+
+def labels_of_files(
+    options: dict[str, Any], shape: Any, judges_shape: Any, order: tuple[str, ...] | None
+) -> tuple[Any, dict[str, Any]]:
     """The labels, and what was left out of them."""
     from evaluation.label_file import read_labels, with_judges
-    from evaluation.label_shape import judges_shape_of, shape_of
 
-    shape, judges_shape = shape_of(options), judges_shape_of(options)
     labels = read_labels(options["csv"], shape, order=order)
-    if options["judge_csv"]:
+    if judges_shape:
         labels = with_judges(labels, read_labels(options["judge_csv"], judges_shape, order=order))
     repeats = f"{labels.repeated:,} repeated labels left out: of a rater's labels of an item the first stands"
     return labels.frame, {"notes": [repeats] if labels.repeated else []}
