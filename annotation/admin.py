@@ -64,7 +64,7 @@ class StudyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     list_filter = ["status"]
     readonly_fields = ["status", "locked_at"]
     inlines = [CriterionInline, ConsentDocumentInline]
-    actions = ["open_study", "close_study", "lock_study"]
+    actions = ["open_study", "close_study", "lock_study", "unblind_study"]
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
@@ -73,17 +73,33 @@ class StudyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         locked = obj is not None and obj.status == StudyStatus.LOCKED
         return not locked and super().has_change_permission(request, obj)
 
-    @admin.action(description="Open for participants and clinicians", permissions=["change"])
+    @admin.action(description="Open for participants and clinicians", permissions=["advance"])
     def open_study(self, request: HttpRequest, studies: QuerySet[Study]) -> None:
         self.advance(request, studies, StudyStatus.OPEN)
 
-    @admin.action(description="Close: no new rankings", permissions=["change"])
+    @admin.action(description="Close: no new rankings", permissions=["advance"])
     def close_study(self, request: HttpRequest, studies: QuerySet[Study]) -> None:
         self.advance(request, studies, StudyStatus.CLOSED)
 
-    @admin.action(description="Lock for good: data can no longer change, results can be read", permissions=["change"])
+    @admin.action(description="Lock for good: data can no longer change", permissions=["advance"])
     def lock_study(self, request: HttpRequest, studies: QuerySet[Study]) -> None:
         self.advance(request, studies, StudyStatus.LOCKED)
+
+    @admin.action(description="Unblind locked studies: reports tell systems apart", permissions=["unblind"])
+    def unblind_study(self, request: HttpRequest, studies: QuerySet[Study]) -> None:
+        for study in studies:
+            try:
+                study.unblind(by=request.user)  # type: ignore[arg-type]  # The admin lets only users in.
+            except StudyError as error:
+                self.message_user(request, str(error), messages.ERROR)
+            else:
+                self.message_user(request, f"{study} is unblinded.", messages.SUCCESS)
+
+    def has_advance_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm("annotation.advance_study")
+
+    def has_unblind_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm("annotation.unblind_study")
 
     def advance(self, request: HttpRequest, studies: QuerySet[Study], status: StudyStatus) -> None:
         for study in studies:

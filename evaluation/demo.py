@@ -113,7 +113,7 @@ class Demo(Procedure):
         """Do what is left to do; returns the summary, which is also kept in summary.json."""
         self.carry_out(steps())
         self.judge()
-        self.lock()
+        self.conclude()
         self.prepare_try_out()
         summary = self.summary()
         self.keep("summary.json", summary)
@@ -132,12 +132,15 @@ class Demo(Procedure):
             toy = ("--name", TOY, "--endpoint", endpoint, "--model", "smollm2-135m", "--toy")
             self.timed("judge: toy language model", "judge", *seen, *toy)
 
-    def lock(self) -> None:
+    def conclude(self) -> None:
+        """Lock the study and unblind it."""
         study = Study.objects.get(slug=STUDY)
         if study.status == StudyStatus.OPEN:
             study.advance(StudyStatus.CLOSED)
         if study.status == StudyStatus.CLOSED:
             study.advance(StudyStatus.LOCKED)
+        if study.unblinded_at is None:
+            study.unblind()
 
     def prepare_try_out(self) -> None:
         """A second study of the same content, open, for whoever wants to take part; and a login for each role."""

@@ -66,13 +66,14 @@ def test_a_login_is_mended_when_its_password_was_lost(demo):
 
 
 @pytest.mark.parametrize("status", [StudyStatus.OPEN, StudyStatus.CLOSED, StudyStatus.LOCKED])
-def test_the_study_is_locked_from_wherever_it_was_left(demo, status):
+def test_the_study_is_locked_and_unblinded_from_wherever_it_was_left(demo, status):
     study = make_study(slug="demo")
     while study.status != status:
         study.advance(list(StudyStatus)[list(StudyStatus).index(study.status) + 1])
-    demo.lock()
+    demo.conclude()
     study.refresh_from_db()
     assert study.status == StudyStatus.LOCKED
+    assert study.unblinded_at
 
 
 def test_the_clinician_is_given_pairs_once(demo):
