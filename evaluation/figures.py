@@ -140,7 +140,7 @@ def tradeoff_panels(data: Tradeoff) -> Figure:
         axes.set_ylabel(f"{data.criteria[0]}: win rate over base")
     for unused in panels[len(others) :]:
         unused.set_visible(False)
-    figure.supxlabel(data.note, fontsize=8.5, color=SOFT, linespacing=1.6)
+    figure.supxlabel(wrapped(data.note), fontsize=8.5, color=SOFT, linespacing=1.6)
     return figure
 
 
@@ -209,8 +209,7 @@ def system_plane(data: Plane) -> Figure:
         if x is not None and y is not None:
             text = f"{place.name} (paper)" if place.published else place.name
             name_beside(axes, text, x, y, taken, SOFT if place.published else INK)
-    note = [line for part in data.note.splitlines() for line in textwrap.wrap(part, NOTE)]
-    axes.set_xlabel("\n".join((data.x_axis, *note)), linespacing=1.6)
+    axes.set_xlabel("\n".join((data.x_axis, wrapped(data.note))), linespacing=1.6)
     axes.set_ylabel(data.y_axis)
     return figure
 
@@ -234,6 +233,11 @@ def name_beside(axes: Axes, text: str, x: float, y: float, taken: list[Box], col
     )  # fmt: skip
 
 
+def wrapped(note: str) -> str:
+    """The note in lines that fit across the figure."""
+    return "\n".join(line for part in note.splitlines() for line in textwrap.wrap(part, NOTE))
+
+
 def shared(one: Box, other: Box) -> float:
     """Area that two boxes have in common."""
     width = min(one[2], other[2]) - max(one[0], other[0])
@@ -248,7 +252,7 @@ def confusion_panels(data: Confusion) -> Figure:
     across = min(ACROSS, len(data.panels))
     down = ceil(len(data.panels) / across)
     side = WIDTH / max(across, 3)
-    figure = Figure(figsize=(WIDTH, down * (side + 0.12) + 0.65 + 0.18 * data.note.count("\n")))
+    figure = Figure(figsize=(WIDTH, down * (side + 0.12) + 0.65 + 0.18 * wrapped(data.note).count("\n")))
     figure.set_layout_engine("constrained", w_pad=0.06, h_pad=0.08)
     panels = figure.subplots(down, across, squeeze=False)
     for index, axes in enumerate(panels.ravel()):
@@ -261,7 +265,7 @@ def confusion_panels(data: Confusion) -> Figure:
     for column in range(across):
         last = max(row for row in range(down) if row * across + column < len(data.panels))
         panels[last, column].set_xlabel(data.across, fontsize=8)
-    figure.supxlabel(data.note, fontsize=8.5, color=SOFT, linespacing=1.6)
+    figure.supxlabel(wrapped(data.note), fontsize=8.5, color=SOFT, linespacing=1.6)
     return figure
 
 
@@ -296,7 +300,7 @@ def drift_panels(data: Drift) -> Figure:
     left.set_ylim(0, 1.02)
     left.yaxis.set_major_formatter(PercentFormatter(1))
     right.set_ylim(bottom=0)
-    figure.supxlabel(data.note, fontsize=8.5, color=SOFT, linespacing=1.6)
+    figure.supxlabel(wrapped(data.note), fontsize=8.5, color=SOFT, linespacing=1.6)
     return figure
 
 
@@ -326,7 +330,7 @@ def canvas(rows: int, height: float, note: str, *, label: str = "") -> tuple[Fig
     figure = Figure(figsize=(WIDTH, max(1, rows) * height + 1.35))
     figure.set_layout_engine("constrained", w_pad=0.12, h_pad=0.12)
     axes = figure.add_subplot(facecolor=PAPER)
-    axes.set_xlabel("\n".join(part for part in (label, note) if part), fontsize=8.5, linespacing=1.6)
+    axes.set_xlabel("\n".join(part for part in (label, wrapped(note)) if part), fontsize=8.5, linespacing=1.6)
     return figure, axes
 
 

@@ -105,4 +105,10 @@ def cautions(raters: Iterable[RaterRow]) -> str:
         "Toy judge: its opinions are worth nothing": [row for row in raters if row.toy],
         "Learned from simulated raters": [row for row in raters if row.learned_from_simulated],
     }
-    return ". ".join(f"{words} ({', '.join(row.name for row in rows)})" for words, rows in said.items() if rows)
+    return ". ".join(f"{words}{some_of(rows, raters)}" for words, rows in said.items() if rows)
+
+
+def some_of(rows: list[RaterRow], raters: list[RaterRow]) -> str:
+    """Who they are, unless all others of their kind are so too."""
+    alike = [row for row in raters if row.is_judge == rows[0].is_judge]
+    return "" if len(alike) == len(rows) else f" ({', '.join(row.name for row in rows)})"

@@ -26,7 +26,8 @@ TYPES = {"svg": "image/svg+xml", "pdf": "application/pdf", "csv": "text/csv", "t
 def page(request: HtmxHttpRequest, study: Study, slug: str, site: dict[str, Any]) -> HttpResponse:
     """A page of the report. What is not at hand yet is left out at first and asked for by the page itself."""
     form = SelectionForm(request.GET, study=study)
-    context = {**site, "study": study, "form": form, "slug": slug, "may_unblind": may_unblind(request, study)}
+    title = f"Report: {study.title}"
+    context = {**site, "title": title, "study": study, "form": form, "slug": slug}
     if not form.is_valid():
         return render_page(request, TEMPLATE, context, partial="findings", status=422)
     source = report.source_of(study, form.selection)
@@ -38,6 +39,7 @@ def page(request: HtmxHttpRequest, study: Study, slug: str, site: dict[str, Any]
         "rater": report.rater_of(source, slug),
         "banners": report.banners(source),
         "query": form.query,
+        "may_unblind": may_unblind(request, study),
     }
     if request.htmx or "compute" in request.GET or report.is_ready(source, slug):
         context |= {"ready": True, "sections": report.sections(source, slug), **more(request, source, slug)}
