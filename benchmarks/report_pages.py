@@ -32,7 +32,7 @@ def main() -> None:
             study = build(comparisons, clinicians)
             print(f"\n{comparisons} comparisons x {clinicians} clinicians x {len(CRITERIA)} criteria")
             print(f"{'':16}{'cold page':>12}{'numbers':>12}{'warm page':>12}{'slowest figure':>16}")
-            for name, row in pages(study):
+            for name, row in pages(study):  # type: ignore[no-untyped-call]  # As build.
                 print(
                     f"{name:16}"
                     + "".join(f"{value:>{width},.0f} ms" for value, width in zip(row, (9, 9, 9, 13), strict=True))

@@ -41,11 +41,11 @@ def overview_sections(source: Source) -> tuple[Section, ...]:
     if found is None:
         return (Section("In short", empty="No clinician has submitted a verdict yet."),)
     shown = [chart for slug in ("outcomes", "agreement") for chart in charts_of(source, slug)]
-    sentences = [agreement_sentence(found["nominal"]["pooled"])]
+    sentences = [agreement_sentence(found["pooled"])]
     for judge in source.judges:
-        if judge.name in found["nominal"]["pooled"]["judges"]:
-            test = found["nominal"]["pooled"]["judges"][judge.name]["alt_test"]
-            sentences.append(report_agreement.pooled_sentence(judge.name, test))
+        if judge.name in found["pooled"]["judges"]:
+            test = found["pooled"]["judges"][judge.name]["alt_test"]
+            sentences.append(report_agreement.pooled_sentence(judge.display, test))
     return (Section("In short", sentences=tuple(sentences), charts=tuple(shown)),)
 
 
@@ -56,7 +56,7 @@ def charts_of(source: Source, slug: str) -> tuple[Chart, ...]:
 
 
 def agreement_sentence(pooled: dict[str, Any]) -> str:
-    among, alpha = (Statistic(**pooled[key]) for key in ("percent_agreement", "krippendorff_alpha"))
+    among, alpha = (Statistic(**pooled[key]) for key in ("percent_agreement", "krippendorff_alpha_nominal"))
     return (
         f"{POOLED}, {pooled['raters']} clinicians agree with one another on a share of {among} of their labels "
         f"(Krippendorff alpha {alpha}, n = {alpha.n})."

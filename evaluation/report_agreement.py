@@ -13,10 +13,18 @@ from evaluation.statistics import Statistic, undefined
 AMONG = {
     "percent_agreement": "Percent agreement",
     "percent_agreement_without_ties": "Without ties",
-    "krippendorff_alpha": "Krippendorff alpha",
+    "krippendorff_alpha_nominal": "Krippendorff alpha",
+    "krippendorff_alpha_ordinal": "Alpha, B < tie < A",
     "gwet_ac1": "Gwet AC1",
     "fleiss_kappa": "Fleiss kappa",
 }
+BESIDE = {
+    "agreement_with_raters": "Judge with clinician",
+    "agreement_with_raters_without_ties": "Without ties",
+    "agreement_with_majority": "Judge with majority",
+    "kappa_with_majority": "Kappa with majority",
+}
+TESTS = {"mcnemar": "McNemar, exact", "bowker": "Bowker", "stuart_maxwell": "Stuart-Maxwell"}
 HOW = (
     "Labels are in system order, whatever side a response was shown on. Intervals: 95 %, percentiles of a bootstrap "
     "over comparisons, 2,000 resamples, seed 0; pooled, a comparison is drawn with all its criteria."
@@ -24,34 +32,41 @@ HOW = (
 NOBODY = "No clinician has submitted a verdict yet."
 
 
+Parts = list[tuple[str, dict[str, Any]]]
+
+
 def sections(source: Source) -> tuple[Section, ...]:
     found = source.agreement
     if found is None:
         return (Section("Agreement", empty=NOBODY),)
+    strata = (strata_table(source, found),) if "strata" in found else ()
     return (
         Section(
-            "By criterion", charts=(agreement_chart(source, found),), tables=(among_table(source, found),), note=HOW
+            "By criterion",
+            charts=(agreement_chart(source, found),),
+            tables=(among_table(source, found), *strata),
+            note=HOW,
         ),
         *(judge_section(source, found, judge) for judge in source.judges),
-        kappa_section(source, found),
+        pairs_section(source, found),
     )
 
 
 def agreement_chart(source: Source, found: dict[str, Any]) -> Chart:
-    nominal = found["nominal"]
-    pooled = nominal["pooled"]
+    pooled = found["pooled"]
     judges = [judge for judge in source.judges if judge.name in pooled["judges"]]
     note = source.note()
+    items = max(part["items"] for part in found["criteria"].values())
     words = (
-        f"n = {pooled['items']} comparisons by criterion, {pooled['ratings']} ratings by {pooled['raters']} "
-        "clinicians; lines: 95 %, bootstrap over comparisons"
+        f"n = {pooled['ratings']:,} ratings by {pooled['raters']} clinicians, {items:,} comparisons on "
+        f"{len(found['criteria'])} criteria; lines: 95 %, bootstrap over comparisons"
     )
     data = Dots(
         axis="Share of agreeing labels (A, tie or B)",
         series=("Clinician with clinician", *(f"{judge.display} with clinician" for judge in judges)),
         rows=tuple(
             (name, (Statistic(**part["percent_agreement"]), *(with_raters(part, judge) for judge in judges)))
-            for name, part in source.sections_of(nominal)
+            for name, part in source.sections_of(found)
         ),
         note="\n".join(part for part in (words, note) if part),
     )
@@ -68,11 +83,10 @@ def with_raters(part: dict[str, Any], judge: RaterRow) -> Statistic:
 
 
 def among_table(source: Source, found: dict[str, Any]) -> Table:
-    ordinal = dict(source.sections_of(found["ordinal"]))
     return Table(
         "among-clinicians",
         source.caption("Agreement of clinicians with one another", source.clinicians),
-        ("Criterion", "Comparisons", "Raters", "Ratings", *AMONG.values(), "Alpha, B < tie < A"),
+        ("Criterion", "Units", "Raters", "Ratings", *AMONG.values(), "With majority of the others"),
         tuple(
             (
                 name,
@@ -81,32 +95,77 @@ def among_table(source: Source, found: dict[str, Any]) -> Table:
                 part["ratings"],
                 # Where nobody gave a tie, agreement without ties is agreement.
                 *(Statistic(**part.get(key, part["percent_agreement"])) for key in AMONG),
-                Statistic(**ordinal[name]["krippendorff_alpha"]),
+                Statistic(**part["leave_one_out"]["all"]),
             )
-            for name, part in source.sections_of(found["nominal"])
+            for name, part in source.sections_of(found)
+        ),
+    )
+
+
+def strata_table(source: Source, found: dict[str, Any]) -> Table:
+    return Table(
+        "strata",
+        source.caption("Agreement by stratum of the prompts, all criteria pooled"),
+        (
+            "Stratum",
+            "Ratings",
+            "Percent agreement",
+            "Alpha, B < tie < A",
+            *(f"{judge.name} with clinician" for judge in source.judges),
+        ),
+        tuple(
+            (
+                name,
+                part["pooled"]["ratings"],
+                Statistic(**part["pooled"]["percent_agreement"]),
+                Statistic(**part["pooled"]["krippendorff_alpha_ordinal"]),
+                *(with_raters(part["pooled"], judge) for judge in source.judges),
+            )
+            for name, part in found["strata"].items()
         ),
     )
 
 
 def judge_section(source: Source, found: dict[str, Any], judge: RaterRow) -> Section:
     parts = [
-        (name, part["judges"][judge.name])
-        for name, part in source.sections_of(found["nominal"])
-        if judge.name in part["judges"]
+        (name, part["judges"][judge.name]) for name, part in source.sections_of(found) if judge.name in part["judges"]
     ]
     title = f"{judge.display} beside the clinicians"
     if not parts:
         return Section(title, empty="It judged nothing that clinicians judged.")
-    among = dict(source.sections_of(found["nominal"]))
     who = [*source.clinicians, judge]
-    beside = Table(
+    pooled = parts[-1][1]["alt_test"]
+    return Section(
+        title,
+        sentences=tuple(test_sentences(judge.display, [(name, own["alt_test"]) for name, own in parts])),
+        tables=(
+            beside_table(source, found, judge, parts),
+            test_table(source, who, judge, parts),
+            raters_table(source, who, judge, pooled),
+            symmetry_table(source, who, judge, parts),
+        ),
+        note=(
+            "Alternative annotator test (Calderon, Reichart, Dror 2025): for each clinician with at least "
+            f"{ITEMS_NEEDED} comparisons shared with the judge and another clinician, a one-sided t-test over "
+            f"comparisons that the judge matches the others at most epsilon = {EPSILON:g} less often; "
+            f"Benjamini-Yekutieli over clinicians at {ALPHA:g}; passed where the winning rate is at least {PASS:g}. "
+            "Tests of symmetry: Holm over the criteria."
+        ),
+    )
+
+
+def beside_table(source: Source, found: dict[str, Any], judge: RaterRow, parts: Parts) -> Table:
+    among = dict(source.sections_of(found))
+    return Table(
         f"beside-{judge.pk}",
-        source.caption(f"{judge.name} beside clinicians; comparisons without a majority are left out of it", who),
+        source.caption(
+            f"{judge.name} beside clinicians; comparisons without a majority are left out of it",
+            [*source.clinicians, judge],
+        ),
         (
             "Criterion",
-            "Judge with clinician",
             "Clinician with clinician",
-            "Judge with majority",
+            *BESIDE.values(),
             "No majority",
             "Judge with majority of the others",
             "Clinician with majority of the others",
@@ -114,9 +173,8 @@ def judge_section(source: Source, found: dict[str, Any], judge: RaterRow) -> Sec
         tuple(
             (
                 name,
-                Statistic(**own["agreement_with_raters"]),
                 Statistic(**among[name]["percent_agreement"]),
-                Statistic(**own["agreement_with_majority"]),
+                *(Statistic(**own[key]) if key in own else None for key in BESIDE),
                 own["majority_ties_excluded"],
                 Statistic(**own["leave_one_out"]["judge"]),
                 Statistic(**own["leave_one_out"]["raters"]),
@@ -124,21 +182,9 @@ def judge_section(source: Source, found: dict[str, Any], judge: RaterRow) -> Sec
             for name, own in parts
         ),
     )
-    pooled = parts[-1][1]["alt_test"]
-    return Section(
-        title,
-        sentences=tuple(test_sentences(judge.name, [(name, own["alt_test"]) for name, own in parts])),
-        tables=(beside, test_table(source, who, judge, parts), raters_table(source, who, judge, pooled)),
-        note=(
-            "Alternative annotator test (Calderon, Reichart, Dror 2025): for each clinician with at least "
-            f"{ITEMS_NEEDED} comparisons shared with the judge and another clinician, a one-sided t-test over "
-            f"comparisons that the judge matches the others at most epsilon = {EPSILON:g} less often; "
-            f"Benjamini-Yekutieli over clinicians at {ALPHA:g}; passed where the winning rate is at least {PASS:g}."
-        ),
-    )
 
 
-def test_sentences(judge: str, tests: list[tuple[str, dict[str, Any]]]) -> Iterable[str]:
+def test_sentences(judge: str, tests: Parts) -> Iterable[str]:
     """What the test says of a judge: of all criteria pooled, the last of the tests, then by criterion."""
     *single, (_, pooled) = tests
     yield pooled_sentence(judge, pooled)
@@ -167,7 +213,7 @@ def pooled_sentence(judge: str, test: dict[str, Any]) -> str:
     )
 
 
-def test_table(source: Source, who: list[RaterRow], judge: RaterRow, parts: list[tuple[str, dict[str, Any]]]) -> Table:
+def test_table(source: Source, who: list[RaterRow], judge: RaterRow, parts: Parts) -> Table:
     return Table(
         f"alternative-test-{judge.pk}",
         source.caption(
@@ -190,7 +236,15 @@ def raters_table(source: Source, who: list[RaterRow], judge: RaterRow, pooled: d
     return Table(
         f"alternative-raters-{judge.pk}",
         source.caption(f"{judge.name} against each clinician, all criteria pooled, epsilon = {EPSILON:g}", who),
-        ("Clinician", "Comparisons", "Judge at least as good", "Clinician at least as good", "p", "Judge may replace"),
+        (
+            "Clinician",
+            "Comparisons",
+            "Judge at least as good",
+            "Clinician at least as good",
+            "p",
+            "p, Benjamini-Yekutieli",
+            "Judge may replace",
+        ),
         tuple((name, *rater_cells(row)) for name, row in pooled["raters"].items()),
     )
 
@@ -202,24 +256,63 @@ def rater_cells(row: dict[str, Any]) -> tuple[Cell, ...]:
         row["n"],
         *share,
         PValue(row["p"]) if tested else None,
+        PValue(row["p_adjusted"]) if tested else None,
         {True: "yes", False: "no", None: f"not tested: {row.get('reason', 'no p')}"}[row["rejected"]],
     )
 
 
-def kappa_section(source: Source, found: dict[str, Any]) -> Section:
-    parts = source.sections_of(found["nominal"])
-    pairs = list(parts[-1][1]["cohen_kappa"])
-    table = Table(
+def symmetry_table(source: Source, who: list[RaterRow], judge: RaterRow, parts: Parts) -> Table:
+    """Pooled, the labels of a comparison depend, and there is no test."""
+    return Table(
+        f"symmetry-{judge.pk}",
+        source.caption(
+            f"Does {judge.name} lean as the majority does? p, and p corrected by Holm over the criteria", who
+        ),
+        ("Criterion", "n", *(head for name in TESTS.values() for head in (name, f"{name}, Holm"))),
+        tuple(
+            (name, tests["n"], *(p_cell(tests[test], key) for test in TESTS for key in ("p", "p_adjusted")))
+            for name, own in parts
+            if (tests := own.get("symmetry_with_majority"))
+        ),
+    )
+
+
+def p_cell(test: dict[str, Any], key: str) -> Cell:
+    return f"undefined: {test['reason']}" if test[key] is None else PValue(test[key])
+
+
+def pairs_section(source: Source, found: dict[str, Any]) -> Section:
+    parts = source.sections_of(found)
+    pairs = list(found["pooled"]["cohen_kappa"])
+    if not pairs:
+        return Section("Pairs of clinicians", empty="It takes two clinicians.")
+    kappas = Table(
         "cohen-kappa",
         source.caption("Cohen's kappa of each pair of clinicians", source.clinicians),
         ("Pair", *(name for name, _ in parts)),
-        tuple(
-            (pair.replace("|", " and "), *(kappa_of(part["cohen_kappa"].get(pair)) for _, part in parts))
-            for pair in pairs
-        ),
+        tuple((words(pair), *(kappa_of(part, pair) for _, part in parts)) for pair in pairs),
     )
-    return Section("Pairs of clinicians", tables=(table,) if pairs else (), empty="It takes two clinicians.")
+    tested = [(name, part["symmetry"]) for name, part in parts if "symmetry" in part]
+    symmetry = Table(
+        "symmetry-pairs",
+        source.caption(
+            "Do two clinicians lean alike? Stuart-Maxwell tests of equal margins, p corrected by Benjamini-Yekutieli "
+            "over the pairs of a criterion",
+            source.clinicians,
+        ),
+        ("Pair", *(name for name, _ in tested)),
+        tuple((words(pair), *(stuart_maxwell(tests, pair) for _, tests in tested)) for pair in pairs),
+    )
+    return Section("Pairs of clinicians", tables=(kappas, symmetry))
 
 
-def kappa_of(found: dict[str, Any] | None) -> Statistic | None:
-    return Statistic(**found) if found else None
+def words(pair: str) -> str:
+    return pair.replace("|", " and ")
+
+
+def kappa_of(part: dict[str, Any], pair: str) -> Statistic | None:
+    return Statistic(**part["cohen_kappa"][pair]) if pair in part["cohen_kappa"] else None
+
+
+def stuart_maxwell(tests: dict[str, Any], pair: str) -> Cell:
+    return p_cell(tests[pair]["stuart_maxwell"], "p_adjusted") if pair in tests else None

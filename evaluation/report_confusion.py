@@ -9,9 +9,8 @@ import pandas as pd
 
 from evaluation.charts import Chart, Confusion, Panel
 from evaluation.report_raters import RaterRow
-from evaluation.report_source import ORDER, POOLED, Source
+from evaluation.report_source import ORDER, Source
 from evaluation.report_tables import Section, Table
-from evaluation.win_rates import majorities
 
 # As many small tables as can be read beside one another.
 PANELS = 21
@@ -27,24 +26,29 @@ def sections(source: Source) -> tuple[Section, ...]:
 
 def judge_sections(source: Source) -> Iterable[Section]:
     """Each judge against the majority of the clinicians, by criterion."""
-    people = source.people
-    winners = majorities(people.assign(prompt=people["item"])).rename(columns={"prompt": "item"})
+    parts = source.sections_of(source.agreement) if source.agreement else []
     for judge in source.judges:
-        own = source.labels[source.labels["rater"] == judge.name]
-        both = winners.merge(own, on=UNIT, suffixes=("", "_judge"))
-        if both.empty:
-            yield Section(f"{judge.display} against the majority", empty="It judged nothing that clinicians judged.")
+        own = [(name, part["judges"][judge.name]) for name, part in parts if judge.name in part["judges"]]
+        panels = [majority_panel(name, found["confusion_with_majority"]) for name, found in own]
+        title = f"{judge.display} against the majority"
+        if not panels:
+            yield Section(title, empty="It judged nothing that clinicians judged.")
             continue
-        parts = [(name, both[both["criterion"] == key]) for key, name in source.criteria.items()]
-        panels = [
-            panel(name, rows["label"], rows["label_judge"]) for name, rows in [*parts, (POOLED, both)] if len(rows)
-        ]
-        who = [*source.clinicians, judge]
         yield section(
-            source, f"{judge.display} against the majority", f"confusion-{judge.pk}", who, panels,
+            source,
+            title,
+            f"confusion-{judge.pk}",
+            [*source.clinicians, judge],
+            panels,
             ("Majority of clinicians", judge.name),
-            f"Majority of the clinicians (rows) and {judge.name} (columns); level votes are ties",
-        )  # fmt: skip
+            f"Majority of the clinicians (rows) and {judge.name} (columns), without level votes",
+        )
+
+
+def majority_panel(title: str, judged: list[list[int]]) -> Panel:
+    """The majority in rows and the judge in columns, best for A first, of a table the other way about."""
+    turned = zip(*(row[::-1] for row in judged[::-1]), strict=True)
+    return Panel(title, tuple(tuple(row) for row in turned))
 
 
 def rater_section(source: Source) -> Section:
@@ -86,8 +90,8 @@ def panel(title: str, down: "pd.Series[str]", across: "pd.Series[str]") -> Panel
 def section(
     source: Source, title: str, name: str, who: list[RaterRow], panels: list[Panel], axes: tuple[str, str], words: str
 ) -> Section:
-    note = source.note(who)
-    data = Confusion(LABELS, *axes, tuple(panels), "\n".join(part for part in (words, note) if part))
+    note = "\n".join(part for part in (f"{words}. {legend(source)}", source.note(who)) if part)
+    data = Confusion(LABELS, *axes, tuple(panels), note)
     alt = "; ".join(f"{one.title}: {agreeing(one)} of {one.total} alike" for one in panels)
     return Section(
         title,

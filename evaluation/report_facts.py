@@ -41,10 +41,16 @@ def facts(source: Source) -> list[tuple[str, str]]:
         ("Status", status_words(source)),
         *([("Part shown", str(source.selection))] if str(source.selection) else []),
         ("Criteria", ", ".join(source.criteria.values()) or "none"),
-        ("Raters", f"{len(source.clinicians)} clinicians, {len(source.judges)} judges shown"),
+        ("Raters", counted(source)),
         *designs(source),
         ("Data, SHA-256", study.data_sha256 or "taken when the study is locked"),
     ]
+
+
+def counted(source: Source) -> str:
+    people, judges = len(source.clinicians), len(source.judges)
+    shown = "" if source.blind else f", {judges} judge{'' if judges == 1 else 's'}"
+    return f"{people} clinician{'' if people == 1 else 's'}{shown}"
 
 
 def status_words(source: Source) -> str:

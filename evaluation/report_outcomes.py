@@ -2,10 +2,10 @@
 
 from collections.abc import Iterable, Sequence
 
-import numpy as np
 import pandas as pd
 
 from evaluation.charts import Bars, Chart
+from evaluation.corrections import holm
 from evaluation.ratings import HUMAN
 from evaluation.report_raters import RaterRow
 from evaluation.report_source import DRAWS, SEED, Source
@@ -49,8 +49,9 @@ def pair_sections(source: Source) -> Iterable[Section]:
 
 def outcome_chart(source: Source, name: str, rows: Sequence[tuple[str, PairOutcome]], raters: int) -> Chart:
     first = rows[0][1]
+    verdicts, prompts = spread(every.wins.n for _, every in rows), spread(every.prompts for _, every in rows)
     words = (
-        f"n = {first.wins.n} verdicts a criterion on {first.prompts} prompts by {raters} clinicians; "
+        f"n = {verdicts} verdicts a criterion on {prompts} prompts by {raters} clinicians; "
         "whiskers: 95 %, bootstrap over prompts"
     )
     note = source.note(source.clinicians)
@@ -68,6 +69,11 @@ def outcome_chart(source: Source, name: str, rows: Sequence[tuple[str, PairOutco
     return Chart(name, source.caption(title, source.clinicians), alt, data)
 
 
+def spread(counts: Iterable[int]) -> str:
+    low, high = min(found := list(counts)), max(found)
+    return f"{low:,}" if low == high else f"{low:,} to {high:,}"
+
+
 def every_table(source: Source, number: int, rows: Sequence[tuple[str, PairOutcome]]) -> Table:
     first = rows[0][1]
     return Table(
@@ -80,7 +86,7 @@ def every_table(source: Source, number: int, rows: Sequence[tuple[str, PairOutco
 
 def majority_table(source: Source, number: int, rows: Sequence[tuple[str, PairOutcome]]) -> Table:
     first = rows[0][1]
-    plain = [1.0 if found.mcnemar_p is None else found.mcnemar_p for _, found in rows]
+    plain = [found.mcnemar_p for _, found in rows]
     return Table(
         f"majorities-{number}",
         source.caption(
@@ -88,19 +94,14 @@ def majority_table(source: Source, number: int, rows: Sequence[tuple[str, PairOu
         ),
         ("Criterion", f"{first.system_a} better", "Tie", f"{first.system_b} better", "McNemar p, exact", "p, Holm"),
         tuple(
-            (name, found.wins, found.ties, found.losses, PValue(p), PValue(corrected))
+            (name, found.wins, found.ties, found.losses, p_of(p), p_of(corrected))
             for (name, found), p, corrected in zip(rows, plain, holm(plain), strict=True)
         ),
     )
 
 
-def holm(ps: Sequence[float]) -> list[float]:
-    """The p-values corrected for their number (Holm 1979)."""
-    order = np.argsort(ps, kind="stable")
-    steps = np.sort(ps) * np.arange(len(ps), 0, -1)
-    corrected = np.empty(len(ps))
-    corrected[order] = np.minimum(np.maximum.accumulate(steps), 1.0)
-    return [float(p) for p in corrected]
+def p_of(p: float | None) -> PValue | None:
+    return None if p is None else PValue(p)
 
 
 def rates_section(source: Source) -> Section:

@@ -63,7 +63,7 @@ def rater_sections(source: Source, rater: RaterRow) -> tuple[Section, ...]:
         stretches,
     )
     return (
-        Section("At a glance", tables=(own,), note=HOW),
+        Section(f"{rater.display} at a glance", tables=(own,), note=HOW),
         Section(
             "Over the session", charts=(Chart("drift", source.caption(words, [rater]), alt, data),), tables=(drift,)
         ),

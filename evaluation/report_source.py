@@ -11,16 +11,16 @@ from django.core.cache import caches
 from django.db.models import Max
 
 from annotation.models import Criterion, Study, VerdictEvent
-from evaluation.agreement import agreement
 from evaluation.labels import labels_of, verdicts_of
 from evaluation.ratings import COLUMNS, HUMAN
 from evaluation.report_raters import RaterRow, cautions, rater_rows
+from evaluation.strata import agreement_with_strata
 
 DRAWS, SEED, EPSILON = 2000, 0, 0.2
 ORDER = ("B", "tie", "A")
 POOLED = "All criteria pooled"
 # Part of every key of what is kept: raise it when what is kept changes its shape.
-VERSION = 3
+VERSION = 4
 KEPT_FOR = 60 * 60 * 24 * 90
 
 T = TypeVar("T")
@@ -96,18 +96,15 @@ class Source:
 
     @cached_property
     def agreement(self) -> dict[str, Any] | None:
-        """All that `agreement` says of the selection, nominal and ordinal; None where no clinician gave a verdict."""
+        """All that `agreement` says of the selection and its strata; None where no clinician gave a verdict."""
         return self.kept("agreement", self.computed_agreement)
 
     def computed_agreement(self) -> dict[str, Any] | None:
         if self.people.empty:
             return None
-        frame = self.labels[[*COLUMNS, "rater_kind"]]
-        people = frame[frame["rater_kind"] == HUMAN]
-        return {
-            "nominal": agreement(frame, bootstrap=DRAWS, seed=SEED, epsilon=EPSILON),
-            "ordinal": agreement(people, level="ordinal", order=ORDER, bootstrap=DRAWS, seed=SEED),
-        }
+        strata = ["stratum"] if (self.people["stratum"] != "").any() and not self.selection.stratum else []
+        frame = self.labels[[*COLUMNS, "rater_kind", *strata]]
+        return agreement_with_strata(frame, level="ordinal", order=ORDER, bootstrap=DRAWS, seed=SEED, epsilon=EPSILON)
 
     def sections_of(self, found: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
         """(name, statistics) of each criterion in its order, then of all pooled, from what `agreement` returned."""
