@@ -93,7 +93,7 @@ def chosen(path: Path, table: pd.DataFrame, shape: Shape) -> pd.DataFrame:
         table = table[by_category(table[condition.column], condition.holds)]
         if table.empty:
             raise InputError(f"{path}, column {condition.column}: no row is left where {condition}")
-    for column in shape.naming:
+    for column in (*shape.item, *(own for own in named_columns(table, shape).values() if own != KIND)):
         empty = by_category(table[column], lambda cell: not cell)
         refuse(path, table, empty, column, lambda row: "a text is required here")
     return table
@@ -101,7 +101,10 @@ def chosen(path: Path, table: pd.DataFrame, shape: Shape) -> pd.DataFrame:
 
 def labels_in(table: pd.DataFrame, shape: Shape) -> pd.DataFrame:
     """A row a label: columns item, rater, criterion, label, place and, where there are any, kind, sides and stratum."""
-    rows = pd.DataFrame({"item": reduce(joined, [table[column] for column in shape.item])}, index=table.index)
+    items = [table[column] for column in shape.item]
+    if len(items) > 1 or shape.systems:
+        items = [escaped(column) for column in items]
+    rows = pd.DataFrame({"item": reduce(joined, items)}, index=table.index)
     for name, column in named_columns(table, shape).items():
         rows[name] = table[column]
     if not shape.criteria and "criterion" not in rows:
@@ -152,11 +155,13 @@ def in_system_order(path: Path, rows: pd.DataFrame, shape: Shape) -> pd.DataFram
     )
     known = f"{', '.join(shape.systems)}, left, right, A, B, {TIE} or one of the two systems"
     unclear = (names_left == names_right) & (label != TIE)
-    refuse(path, rows, unclear, PLACE, lambda row: f"{row['label']!r} names no side: it may be {known}; see --map")
+    refuse(
+        path, rows, unclear, PLACE, lambda row: f"{row['label']!r} does not name one side: write {known}, or see --map"
+    )
     swapped = left > right
     first, second = (pd.Series(np.where(swapped, *pair), rows.index) for pair in ((right, left), (left, right)))
     winner = np.where(label == TIE, TIE, np.where(names_left != swapped, "A", "B"))
-    return rows.assign(item=reduce(joined, [rows["item"], first, second]), label=winner)
+    return rows.assign(item=reduce(joined, [rows["item"], escaped(first), escaped(second)]), label=winner)
 
 
 def with_kinds(path: Path, rows: pd.DataFrame, shape: Shape) -> pd.DataFrame:
@@ -209,10 +214,15 @@ def by_category(cells: "pd.Series[Any]", function: Callable[[str], Any]) -> npt.
     return np.array([function(str(name)) for name in category.categories])[category.codes]
 
 
+def escaped(cells: "pd.Series[Any]") -> "pd.Series[Any]":
+    """The cells so that, joined, they never read like other cells joined."""
+    return pd.Series(by_category(cells, lambda cell: cell.replace("|", "\\|")), cells.index)
+
+
 def joined(first: "pd.Series[Any]", second: "pd.Series[Any]") -> "pd.Series[Any]":
-    """The cells of both columns as one text, such as 81 / 1."""
+    """The cells of both columns as one text, such as 81 | 1."""
     left, right = (cells.astype("category").cat for cells in (first, second))
     size = len(right.categories)
     pairs, codes = np.unique(left.codes.to_numpy(np.int64) * size + right.codes.to_numpy(), return_inverse=True)
-    names = [f"{left.categories[pair // size]} / {right.categories[pair % size]}" for pair in pairs]
+    names = [f"{left.categories[pair // size]} | {right.categories[pair % size]}" for pair in pairs]
     return pd.Series(pd.Categorical.from_codes(codes.astype(np.int64), pd.Index(names)), first.index)

@@ -48,7 +48,12 @@ def test_the_long_form_needs_no_option(write):
 def test_other_columns_and_an_item_of_two(write):
     path = write("q,turn,who,vote\n81,1,R1,A\n81,2,R1,B\n")
     found = rows(read_labels(path, shape(item="q,turn", rater="who", label="vote")))
-    assert found == [("81 / 1", "R1", "all", "A", "human"), ("81 / 2", "R1", "all", "B", "human")]
+    assert found == [("81 | 1", "R1", "all", "A", "human"), ("81 | 2", "R1", "all", "B", "human")]
+
+
+def test_items_of_other_cells_are_never_one(write):
+    path = write("q,turn,who,vote\na | b,c,R1,A\na,b | c,R1,A\n")
+    assert len({row[0] for row in rows(read_labels(path, shape(item="q,turn", rater="who", label="vote")))}) == 2
 
 
 def test_a_criterion_column_is_used_where_there_is_one(write):
@@ -100,7 +105,7 @@ OF_VOTES = {"item": "q", "rater": "who", "label": "winner", "systems": "model_a,
 def test_sides_are_turned_to_systems_in_alphabetical_order(write):
     found = rows(read_labels(write(VOTES), shape(**OF_VOTES)))
     assert [row[3] for row in found] == ["B", "A", "B", "A", "B", "tie", "B"]
-    assert [row[0] for row in found] == ["1 / alpaca / zephyr"] * 6 + ["2 / alpaca / bard"]
+    assert [row[0] for row in found] == ["1 | alpaca | zephyr"] * 6 + ["2 | alpaca | bard"]
 
 
 def test_swapping_the_sides_of_the_file_changes_nothing(write):
@@ -117,10 +122,10 @@ def test_swapping_the_sides_of_the_file_changes_nothing(write):
 def test_a_label_that_names_no_side_or_both_is_refused(write):
     path = write("q,model_a,model_b,who,winner\n1,x,y,R1,tie\n1,x,y,R2,tie (inconsistent)\n")
     said = refusal(path, shape(**OF_VOTES))
-    assert "row 3, column winner: 'tie (inconsistent)' names no side: it may be model_a, model_b, left, right" in said
+    assert "row 3, column winner: 'tie (inconsistent)' does not name one side: write model_a, model_b," in said
     # Here A is the system on the right and the word for the left.
     path = write("q,model_a,model_b,who,winner\n1,B,A,R1,A\n")
-    assert "row 2, column winner: 'A' names" in refusal(path, shape(**OF_VOTES))
+    assert "row 2, column winner: 'A' does not name one side" in refusal(path, shape(**OF_VOTES))
     path = write("q,model_a,model_b,who,winner\n1,x,x,R1,tie\n")
     assert "row 2, column model_b: 'x' stands on both sides" in refusal(path, shape(**OF_VOTES))
 
@@ -165,6 +170,7 @@ def test_rows_are_numbered_as_in_the_file(write):
         ("q,t,r,l\n1,,R1,A\n", {"item": "q,t", "rater": "r", "label": "l"}, "row 2, column t: a text is required"),
         ("q,r,l\n1,R1,\n", {"item": "q", "rater": "r", "label": "l"}, "row 2, column l: a label is required here"),
         ("q,r,l\n1,R1,A\n", {"item": "q", "rater": "r", "label": "l", "judges": "gpt"}, "no row is by gpt"),
+        ("q,R,criterion\n1,A,\n", {"item": "q", "raters": "R"}, "row 2, column criterion: a text is required"),
         ("q,r,l\n1,R1,A,\n", {"item": "q", "rater": "r", "label": "l"}, "row 2: 4 cells where the header names 3"),
     ],
 )
@@ -198,7 +204,7 @@ def test_judges_in_a_file_of_their_own_are_read_alike_or_by_their_own_options(wr
     people = write("q,turn,who,vote\n1,1,R1,A\n1,1,R2,B\n")
     options = {"item": "q,turn", "rater": "who", "label": "vote", "where": ["who^=R"], "map": ["x=B"]}
     alike = read_labels(write("q,turn,who,vote\n1,1,gpt,x\n", "alike.csv"), judges_shape(**options))
-    assert rows(alike) == [("1 / 1", "gpt", "all", "B", "judge")]
+    assert rows(alike) == [("1 | 1", "gpt", "all", "B", "judge")]
     own = {"judge_rater": "judge", "judge_label": "verdict", "judge_where": ["prompt=plain"]}
     other = write("q,turn,judge,prompt,verdict\n1,1,gpt,plain,A\n1,1,gpt,chain,B\n", "other.csv")
     found = with_judges(read_labels(people, shape(**options)), read_labels(other, judges_shape(**options, **own)))
