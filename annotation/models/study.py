@@ -74,21 +74,30 @@ class Study(models.Model):
         """Move to the next status, `by` a user if one asked. The row is changed only if nobody moved it meanwhile.
 
         Raises:
-            StudyError: `status` does not follow the present one.
+            StudyError: `status` does not follow the present one, or the database would not keep a lock.
         """
+        from annotation import seal  # It reads every table, this one too.
+
         order = list(StudyStatus)
         before = StudyStatus(self.status)
         if order.index(status) != order.index(before) + 1:
             raise StudyError(f"study {self.slug} is {before}: it cannot become {status}")
-        locked_at = timezone.now() if status == StudyStatus.LOCKED else None
         with transaction.atomic():
-            moved = Study.objects.filter(pk=self.pk, status=before).update(status=status, locked_at=locked_at)
+            # Who is writing is waited for; who comes to write waits for us (see annotation.triggers).
+            Study.objects.select_for_update(no_key=True).get(pk=self.pk)
+            data = seal.data_of(self) if status == StudyStatus.LOCKED else None
+            locked_at, sha256 = (timezone.now(), seal.hash_of(data)) if data else (None, "")
+            moved = Study.objects.filter(pk=self.pk, status=before).update(
+                status=status, locked_at=locked_at, data_sha256=sha256
+            )
             if not moved:
                 raise StudyError(f"study {self.slug} was changed by someone else: reload it")
             self.auditevent_set.create(
                 action=f"study.{status}", subject=f"study {self.slug}", user=by, old=before, new=status
             )
-        self.status, self.locked_at = status, locked_at
+            if data:
+                seal.keep(self, data)
+        self.status, self.locked_at, self.data_sha256 = status, locked_at, sha256
 
     def unblind(self, *, by: User | None = None) -> None:
         """Let the reports tell systems apart from now on: `by` a user if one asked, who must be allowed to.
