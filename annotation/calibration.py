@@ -17,7 +17,7 @@ from annotation.models import (
     SystemKind,
     Winner,
 )
-from annotation.study_files import Table, parse_table, read_table
+from annotation.toml_tables import Table, parse_table, read_table
 
 CALIBRATION_SYSTEM = "calibration"
 
@@ -148,5 +148,5 @@ def require_references(design: JudgingDesign) -> None:
         if missing := [name for pk, name in judged.items() if pk not in given]:
             raise StudyError(
                 f"calibration pair {number} of design {design} has no reference verdict on {', '.join(missing)}: "
-                "draw the design anew under another name, with a file that gives them"
+                "discard the design and draw it anew with a file that gives them"
             )

@@ -73,7 +73,9 @@ def draw_design(study: Study, plan: DesignPlan, *, by: User | None = None) -> Ju
     Study.objects.select_for_update().get(pk=study.pk)
     study.require_unlocked()
     if study.designs.filter(name=plan.name).exists():
-        raise InputError(f"study {study.slug} has a design {plan.name} already: open that one, or give another name")
+        raise InputError(
+            f"study {study.slug} has a design {plan.name} already: open or discard that one, or give another name"
+        )
     system_pairs = plan.system_pairs()
     strata, drawn, table = draw_prompts(study, plan, system_pairs)
     design = JudgingDesign.objects.create(
@@ -224,6 +226,39 @@ def require_room_for_repeats(design: JudgingDesign, pairs: int, clinicians: int)
 
 
 @transaction.atomic
+def discard_design(design: JudgingDesign, *, by: User | None = None) -> None:
+    """Take a design that nobody has seen back, so that its prompts can be drawn again. What judges said of its pairs
+    stays.
+
+    Raises:
+        StudyError: it is open, or the study is locked.
+    """
+    study = lock_rows(design)
+    if design.opened_at:
+        raise StudyError(f"design {design} of study {study.slug} is open: what clinicians were given is never redrawn")
+    study.auditevent_set.create(action="design.discard", subject=f"design {design}", user=by)
+    Assignment.objects.filter(comparison__design=design, rater__kind=RaterKind.CLINICIAN).delete()
+    practice = Prompt.objects.filter(pk__in=design.comparisons.filter(calibration=True).values("response_a__prompt"))
+    prompts = list(practice.values_list("pk", flat=True))
+    design.comparisons.filter(calibration=True).delete()
+    Prompt.objects.filter(pk__in=prompts).delete()
+    design.comparisons.update(design=None, stratum="")
+    design.delete()
+
+
+def lock_rows(design: JudgingDesign) -> Study:
+    """The design's study, held until the transaction ends, with the design as it stands.
+
+    Raises:
+        StudyError: the study is locked for good.
+    """
+    study = Study.objects.select_for_update().get(pk=design.study_id)
+    study.require_unlocked()
+    design.refresh_from_db(fields=["opened_at"])
+    return study
+
+
+@transaction.atomic
 def open_design(design: JudgingDesign, *, by: User | None = None) -> None:
     """Let the clinicians see the design's pairs from now on: `by` a user if one asked, who must be allowed to.
 
@@ -231,9 +266,7 @@ def open_design(design: JudgingDesign, *, by: User | None = None) -> None:
         StudyError: it is open already, a calibration pair lacks a reference verdict, there is no clinician or nothing
             to judge on, or the study is locked.
     """
-    study = Study.objects.select_for_update().get(pk=design.study_id)
-    study.require_unlocked()
-    design.refresh_from_db(fields=["opened_at"])
+    study = lock_rows(design)
     if design.opened_at:
         raise StudyError(f"design {design} of study {study.slug} is open already")
     if not study.criteria.filter(judged=True).exists():

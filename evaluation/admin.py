@@ -14,6 +14,7 @@ from django.views.decorators.http import require_safe
 from annotation.admin import ReadOnlyAdmin
 from annotation.models import RaterKind
 from config.pages import HtmxHttpRequest
+from evaluation import design_admin  # noqa: F401 (registers the designs)
 from evaluation.models import Judge, StudyReport
 
 

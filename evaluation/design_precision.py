@@ -7,6 +7,7 @@ from django.core.cache import cache
 
 from annotation.models import JudgingDesign
 from evaluation.power import MOST_PER_ITEM, Assumptions, Precision, expected_precision
+from evaluation.statistics import Statistic
 
 KEPT_FOR = 60 * 60 * 24 * 7
 # Raters assumed while a study has no clinicians: as many as in the paper.
@@ -20,18 +21,20 @@ class Expectation:
     precision: Precision
     chosen: bool
 
+    @property
+    def cells(self) -> list[tuple[Statistic, float | None]]:
+        """Win rate, percent agreement and alpha, each with the width of its interval."""
+        names = ("win_rate", "percent_agreement", "krippendorff_alpha")
+        return [(getattr(self.precision, name), self.precision.width(name)) for name in names]
+
 
 def expectations(
     design: JudgingDesign, *, raters: int | None = None, assumptions: Assumptions | None = None
 ) -> list[Expectation]:
-    """Of the design, of half and of twice its prompts, and of two, half and all of the raters a pair.
-
-    Raises:
-        ValueError: fewer raters than one, or than the design wants a pair.
-    """
+    """Of the design, of half and of twice its prompts, and of two, half and all of the raters a pair."""
     raters = raters or max(RATERS, design.raters_per_pair or 1)
     most = min(raters, MOST_PER_ITEM)
-    chosen = (design.prompts, most if design.raters_per_pair is None else design.raters_per_pair)
+    chosen = (design.prompts, min(design.raters_per_pair or most, most))
     numbers = {max(1, design.prompts // 2), design.prompts, 2 * design.prompts}
     overlaps = {min(2, most), (most + 1) // 2, most, chosen[1]}
     return [

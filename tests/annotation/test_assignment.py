@@ -3,7 +3,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from annotation.assignment import draw_orders, draw_overlap, draw_sequences
+from annotation.assignment import (
+    draw_orders,
+    draw_overlap,
+    draw_sequences,
+    place_repeats,
+    redraw_orders,
+    shared_items,
+)
 from annotation.errors import InputError
 
 sizes = st.integers(1, 40)
@@ -79,10 +86,19 @@ def test_an_overlap_gives_each_item_its_raters_and_each_rater_the_same_load(n_it
     assert np.ptp(overlap.sum(axis=0)) <= 1
 
 
-def test_an_overlap_lets_every_pair_of_raters_meet():
-    overlap = draw_overlap(100, 6, 3, 0).astype(int)
-    together = overlap.T @ overlap
-    assert together[~np.eye(6, dtype=bool)].min() >= 10  # 20 on average
+# (items, raters, raters an item) -> how far the numbers of items two raters share may lie apart. 20 x 6 x 3 has a
+# balanced design; where none exists, a random draw with equal loads is off by 17 (100 x 6 x 3) or 66 (2,000 x 12 x 4).
+BALANCE = {(100, 6, 3): 1, (100, 6, 2): 2, (100, 6, 4): 4, (20, 6, 3): 2, (200, 8, 3): 4, (2000, 12, 4): 6}
+
+
+@pytest.mark.parametrize(("sizes", "bound"), BALANCE.items())
+def test_every_two_raters_share_nearly_as_many_items_as_any_other_two(sizes, bound):
+    for seed in range(5):
+        shared = shared_items(draw_overlap(*sizes, seed))
+        pairs = shared[~np.eye(len(shared), dtype=bool)]
+        n_items, n_raters, k = sizes
+        assert pairs.mean() == pytest.approx(n_items * k * (k - 1) / (n_raters * (n_raters - 1)))
+        assert np.ptp(pairs) <= bound
 
 
 def test_an_overlap_keeps_what_was_given_out_and_fills_up_the_rest():
@@ -99,3 +115,38 @@ def test_an_overlap_keeps_what_was_given_out_and_fills_up_the_rest():
 def test_an_overlap_beyond_the_raters_is_refused(per_item):
     with pytest.raises(InputError, match="choose 1 to 3"):
         draw_overlap(5, 3, per_item, 0)
+
+
+@given(st.integers(0, 60), seeds, st.data())
+@settings(deadline=None)
+def test_a_repeated_item_returns_once_and_more_than_a_third_of_the_session_later(n_items, seed, data):
+    repeats = data.draw(st.integers(0, n_items // 2))
+    items = list(range(100, 100 + n_items))
+    session = place_repeats(items, repeats, seed)
+    firsts = [item for item, presentation in session if presentation == 1]
+    again = [item for item, presentation in session if presentation == 2]
+    assert firsts == items
+    assert len(again) == len(set(again)) == repeats
+    for item in again:
+        assert session.index((item, 2)) - session.index((item, 1)) > (n_items + repeats) // 3
+    assert session == place_repeats(items, repeats, seed)
+
+
+def test_more_repeats_than_half_of_the_items_are_refused():
+    with pytest.raises(InputError, match="at most half"):
+        place_repeats(range(10), 6, 1)
+
+
+def test_repeats_are_not_the_same_items_for_every_seed():
+    drawn = {tuple(item for item, sight in place_repeats(range(30), 5, seed) if sight == 2) for seed in range(20)}
+    assert len(drawn) == 20
+
+
+@given(st.lists(st.booleans(), max_size=30), seeds)
+@settings(deadline=None)
+def test_half_of_the_repeats_change_sides_and_half_are_left(first, seed):
+    first = np.array(first, dtype=bool)
+    second = redraw_orders(first, seed)
+    assert second.shape == first.shape
+    assert abs(2 * second.sum() - first.size) <= 1
+    assert abs(2 * (second != first).sum() - first.size) <= 2

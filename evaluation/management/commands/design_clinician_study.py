@@ -9,7 +9,7 @@ from annotation.calibration import read_calibration
 from annotation.command import StudyCommand
 from annotation.comparisons import system_named
 from annotation.design_summary import summarise_design
-from annotation.designs import DesignPlan, draw_design
+from annotation.designs import DesignPlan, discard_design, draw_design
 from annotation.management.commands.load_study import slug
 from annotation.models import Study
 
@@ -36,6 +36,7 @@ class Command(StudyCommand):
         add("--repeated-pairs", type=int, default=0, metavar="N", help="pairs each clinician sees twice (default: 0)")
         add("--calibration", type=Path, metavar="FILE", help="TOML file of pairs to practise on, with your verdicts")
         add("--seed", type=int, default=42, help="of all that is drawn (default: %(default)s)")
+        add("--replace", action="store_true", help="discard a design of that name first, if it was never opened")
         add("--dry-run", action="store_true", help="tell what would be drawn, and store nothing")
         add("--json", action="store_true")
 
@@ -47,6 +48,9 @@ class Command(StudyCommand):
         study = self.study(options["study"])
         plan = plan_of(study, options)
         with transaction.atomic():
+            if options["replace"]:
+                for design in study.designs.filter(name=plan.name):
+                    discard_design(design)
             design = draw_design(study, plan)
             summary = summarise_design(design)
             found = design, summary, expectations(design, raters=len(summary.workloads) or None)
