@@ -88,12 +88,13 @@ def read_table(path: Path, required: Sequence[str], optional: Sequence[str]) -> 
 
 
 def chosen(path: Path, table: pd.DataFrame, shape: Shape) -> pd.DataFrame:
-    """The rows that all conditions choose, none of their names empty."""
+    """The rows that all conditions choose, none of their names empty (but for the stratum: not every item is of one)."""
     for condition in shape.where:
         table = table[by_category(table[condition.column], condition.holds)]
         if table.empty:
             raise InputError(f"{path}, column {condition.column}: no row is left where {condition}")
-    for column in (*shape.item, *(own for own in named_columns(table, shape).values() if own != KIND)):
+    named = [column for name, column in named_columns(table, shape).items() if name not in (KIND, STRATUM)]
+    for column in (*shape.item, *named):
         empty = by_category(table[column], lambda cell: not cell)
         refuse(path, table, empty, column, lambda row: "a text is required here")
     return table

@@ -85,7 +85,7 @@ class Shape:
 
     @property
     def naming(self) -> tuple[str, ...]:
-        """The columns that say what a label is of; no cell of them may be empty."""
+        """The columns that say what a label is of."""
         single = [
             None if self.raters else self.rater,
             None if self.criteria else self.criterion,

@@ -234,6 +234,11 @@ def test_a_judge_labels_what_is_of_the_stratum_it_is_of_to_people(write):
     assert list(frame["stratum"].astype(str)) == ["high", "low", "high", "low"]
 
 
+def test_not_every_item_needs_a_stratum(write):
+    path = write("item,rater,criterion,label,risk\n1,R1,s,A,high\n2,R1,s,A,\n")
+    assert list(read_labels(path, shape(stratum="risk")).frame["stratum"].astype(str)) == ["high", ""]
+
+
 def test_votes_and_a_judges_file_give_shares_of_pairs_of_votes(write):
     """Zheng et al. 2023, table 5: each pair of votes on a question and pair of systems has the same weight."""
     humans = "q,turn,model_a,model_b,judge,winner\n" + "".join(
