@@ -19,6 +19,7 @@ from annotation.models import (
     Study,
     StudyStatus,
     System,
+    VerdictEvent,
 )
 
 admin.site.site_header = admin.site.site_title = "Attune"
@@ -62,7 +63,7 @@ class ConsentDocumentInline(admin.StackedInline):  # type: ignore[type-arg]
 class StudyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     list_display = ["title", "slug", "status", "created_at", "locked_at"]
     list_filter = ["status"]
-    readonly_fields = ["status", "locked_at"]
+    readonly_fields = ["status", "locked_at", "data_sha256"]
     inlines = [CriterionInline, ConsentDocumentInline]
     actions = ["open_study", "close_study", "lock_study", "unblind_study"]
 
@@ -154,3 +155,12 @@ class AuditEventAdmin(ReadOnlyAdmin):
     list_display = ["at", "study", "action", "subject", "user", "rater"]
     list_filter = ["study", "action"]
     list_select_related = ["study", "user", "rater"]
+
+
+@admin.register(VerdictEvent)
+class VerdictEventAdmin(ReadOnlyAdmin):
+    """Left and right as the rater saw them, never which system stood there."""
+
+    list_display = ["at", "study", "rater", "assignment", "criterion", "old", "new", "by"]
+    list_filter = ["study"]
+    list_select_related = ["study", "rater", "criterion"]

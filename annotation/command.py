@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any, TypeVar
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
-from django.db import OperationalError
+from django.db import IntegrityError, OperationalError
 
 from annotation.errors import InputError, StudyError
 from annotation.models import Study
@@ -38,6 +38,8 @@ class StudyCommand(BaseCommand):
             raise CommandError(
                 f"the database failed: {reason} (is its disk full, or `manage.py migrate` due?)"
             ) from error
+        except IntegrityError as error:
+            raise CommandError(f"the database refused: {str(error).strip().splitlines()[0]}") from error
         except BrokenPipeError:
             # Whoever read our output has had enough (`| head`); nothing may be written to it at exit either.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

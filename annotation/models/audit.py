@@ -65,6 +65,7 @@ class VerdictEvent(models.Model):
 
     class Meta:
         ordering = ["pk"]
+        indexes = [models.Index(fields=["assignment"], name="verdict_event_assignment")]
 
     def __str__(self) -> str:
         return f"{self.at:%Y-%m-%d %H:%M} {self.old or 'none'} to {self.new or 'none'}"
