@@ -88,7 +88,7 @@ def read_table(path: Path, required: Sequence[str], optional: Sequence[str]) -> 
 
 
 def chosen(path: Path, table: pd.DataFrame, shape: Shape) -> pd.DataFrame:
-    """The rows that all conditions choose, none of their names empty (but for the stratum: not every item is of one)."""
+    """The rows that all conditions choose, none of their names empty (the stratum may be: not every item is of one)."""
     for condition in shape.where:
         table = table[by_category(table[condition.column], condition.holds)]
         if table.empty:
