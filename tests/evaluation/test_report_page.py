@@ -1,28 +1,28 @@
+"""The report's pages: what they show, to whom, of which part of the study."""
+
 import re
 
 import pytest
 from django.contrib.auth.models import Permission
-from django.core.cache import cache
+from django.core.cache import caches
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
-from annotation.models import Choice, RaterKind, StudyStatus
+from annotation.models import Choice, FlagKind, SafetyFlag, Side, StudyStatus, Verdict
 from evaluation.models import Judge
 from tests.evaluation.judged import judged_study, submit
-from tests.factories import (
-    make_assignment,
-    make_comparison,
-    make_prompt,
-    make_study,
-    make_system,
-)
+from tests.factories import make_assignment, make_comparison, make_participant, make_prompt, make_study, make_system
 from training.models import PreferenceDataset, Run, RunKind
 
 pytestmark = pytest.mark.django_db
 
+PAGES = ("overview", "outcomes", "agreement", "confusion", "raters", "position", "disagreements", "flags")
+
 
 @pytest.fixture(autouse=True)
 def _empty_cache():
-    cache.clear()
+    caches["reports"].clear()
 
 
 @pytest.fixture
@@ -33,12 +33,31 @@ def viewer(client, django_user_model):
     return client
 
 
-def page_of(study):
-    return reverse("admin:evaluation_studyreport_change", args=[study.pk])
+def page_of(study, slug="overview"):
+    return reverse("admin:evaluation_studyreport_page", args=[study.pk, slug])
+
+
+def opened(client, study, slug="overview", **asked):
+    """The page with its numbers."""
+    response = client.get(page_of(study, slug), {"compute": 1, **asked})
+    assert response.status_code == 200
+    return response
+
+
+def text_of(client, study, slug="overview", **asked):
+    return opened(client, study, slug, **asked).content.decode()
+
+
+def table_in(response, name):
+    return next(t for section in response.context["sections"] for t in section.tables if t.name == name)
+
+
+def charts_in(response):
+    return [chart for section in response.context["sections"] for chart in section.charts]
 
 
 def figures_in(response):
-    return re.findall(r'<img src="([^"?]+\.svg\?v=\w+)"', response.content.decode())
+    return re.findall(r'<img src="([^"]+)"', response.content.decode())
 
 
 def test_the_list_shows_status_and_progress(viewer):
@@ -49,78 +68,229 @@ def test_the_list_shows_status_and_progress(viewer):
     assert "6 of 7" in response.content.decode()
 
 
-def test_before_the_lock_nothing_tells_systems_apart(viewer):
-    study = judged_study()
-    response = viewer.get(page_of(study))
+def test_the_report_opens_with_its_overview(viewer):
+    study = judged_study(unblinded=True)
+    response = viewer.get(reverse("admin:evaluation_studyreport_change", args=[study.pk]), {"compute": 1})
     text = response.content.decode()
-    assert "blind until the lock" in text
-    assert "Krippendorff alpha" in text
-    assert "MODPO" not in text
-    assert "better" not in text
-    assert "gpt with clinicians" not in text
-    (figure,) = figures_in(response)
-    assert "agreement.svg" in figure
-    assert viewer.get(reverse("admin:evaluation_studyreport_figure", args=[study.pk, "outcomes-1"])).status_code == 404
+    assert "2 clinicians agree with one another on a share of" in text
+    assert "Progress" in text
+    assert [chart.name for chart in charts_in(response)] == ["outcomes-1", "agreement"]
 
 
-def test_after_the_lock_outcomes_win_rates_and_judges_are_shown(viewer):
-    study = judged_study(locked=True)
-    response = viewer.get(page_of(study))
-    text = response.content.decode()
-    for part in ("MODPO better", "Win rates", "Clinicians&#x27; majorities", "gpt with clinicians", "McNemar"):
-        assert part in text
-    # Of three prompts the clinicians' majority is level, MODPO, level; the judge says MODPO each time.
-    report = response.context["report"]
-    rates = {table.source: dict(table.rows) for table in report.findings.rates}
-    assert rates["Clinicians' majorities"]["MODPO"][0].value == pytest.approx(1 / 3)
-    assert rates["gpt"]["MODPO"][0].value == 1.0
-    assert rates["gpt"]["MODPO"][0].n == 3
-    (section,) = report.findings.judges
-    assert section.check.swap_consistency.value == 1.0
-    assert section.rows[0][2]["with_raters"].value == pytest.approx(2 / 3)
+def test_a_page_answers_before_its_numbers_are_there_and_asks_for_them(viewer):
+    study = judged_study(unblinded=True)
+    first = viewer.get(page_of(study, "outcomes"))
+    assert "The numbers are being worked out" in first.content.decode()
+    assert f'hx-get="{page_of(study, "outcomes")}"' in first.content.decode()
+    part = viewer.get(page_of(study, "outcomes"), headers={"HX-Request": "true"}).content.decode()
+    assert part.lstrip().startswith('<div class="report-findings">')
+    assert "MODPO better" in part
+    assert "<html" not in part
+    assert "MODPO better" in viewer.get(page_of(study, "outcomes")).content.decode()
 
 
-def test_every_figure_is_an_svg_that_may_be_kept_but_may_run_nothing(viewer):
-    response = viewer.get(page_of(judged_study(locked=True)))
-    figures = figures_in(response)
-    assert [re.search(r"([\w-]+)\.svg", address)[1] for address in figures] == ["outcomes-1", "agreement"]
-    for address in figures:
-        figure = viewer.get(address)
-        assert figure["Content-Type"] == "image/svg+xml"
-        assert "private" in figure["Cache-Control"]
-        assert "default-src 'none'" in figure["Content-Security-Policy"]
-        assert b"<svg" in figure.content
+def test_what_was_computed_outlives_the_process(viewer, settings):
+    text_of(viewer, study := judged_study(unblinded=True), "agreement")
+    assert settings.CACHES["reports"]["BACKEND"].endswith("FileBasedCache")
+    assert "being worked out" not in viewer.get(page_of(study, "agreement")).content.decode()
+
+
+@pytest.mark.parametrize("slug", PAGES)
+def test_every_page_of_an_unblinded_study_opens(viewer, slug):
+    study = judged_study(comparisons=4, clinicians=3, unblinded=True)
+    response = opened(viewer, study, slug)
+    assert f'aria-current="page">{response.context["pages"].mapping[slug].title}' in response.content.decode()
+    for address in figures_in(response):
+        assert b"<svg" in viewer.get(address).content
+
+
+def test_outcomes_show_verdicts_majorities_and_corrected_tests(viewer):
+    response = opened(viewer, judged_study(unblinded=True), "outcomes")
+    every, majority = table_in(response, "verdicts-1"), table_in(response, "majorities-1")
+    assert every.columns == ("Criterion", "Base better", "Tie", "MODPO better")
+    # Of three prompts two are split and one goes to MODPO: 4 of 6 verdicts; the majority is level, MODPO, level.
+    assert [cell.value for cell in every.rows[0][1:]] == pytest.approx([2 / 6, 0, 4 / 6])
+    assert [cell.value for cell in majority.rows[0][1:4]] == pytest.approx([0, 2 / 3, 1 / 3])
+    assert [cell.value for cell in majority.rows[0][4:]] == [1.0, 1.0]
+    rates = table_in(response, "win-rates-clinicians")
+    assert rates.rows[1][0] == "MODPO"
+    assert rates.rows[1][1].value == pytest.approx(1 / 3)
 
 
 def test_each_pair_of_systems_has_its_own_outcomes(viewer):
     study = judged_study()
     other = make_system(study, name="DPO")
-    first = study.systems.get(name="Base")
-    prompt = make_prompt(study)
-    submit(make_comparison(prompt, first, other), study.raters.first(), Choice.LEFT)
+    submit(
+        make_comparison(make_prompt(study), study.systems.get(name="Base"), other), study.raters.first(), Choice.LEFT
+    )
     study.advance(StudyStatus.CLOSED)
     study.advance(StudyStatus.LOCKED)
-    pairs = viewer.get(page_of(study)).context["report"].findings.pairs
-    assert [(pair.system_a, pair.system_b) for pair in pairs] == [("Base", "MODPO"), ("Base", "DPO")]
-    assert pairs[1].rows[0][1].wins.value == 1.0
+    study.unblind()
+    titles = [section.title for section in opened(viewer, study, "outcomes").context["sections"]]
+    assert titles[:2] == ["Base and MODPO", "Base and DPO"]
 
 
-def test_simulated_raters_and_toy_judges_are_named_on_page_and_figure(viewer):
-    study = judged_study(simulated=True, toy=True, locked=True)
-    response = viewer.get(page_of(study))
+def test_agreement_stands_with_the_judge_beside_the_clinicians_and_the_tests_verdict_in_a_sentence(viewer):
+    study = judged_study(comparisons=30, unblinded=True)
+    response = opened(viewer, study, "agreement")
+    judge = study.raters.get(name="gpt")
+    beside = table_in(response, f"beside-{judge.pk}")
+    assert beside.rows[0][0] == "Empathy"
+    # Half of the pairs split the two clinicians, half do not.
+    assert beside.rows[0][1].value == pytest.approx(0.5)
+    assert beside.rows[0][2].value == pytest.approx(0.75)
+    text = response.content.decode()
+    assert "By the alternative annotator test gpt may stand in for a clinician, all criteria pooled" in text
+    assert "epsilon = 0.2, after Benjamini-Yekutieli" in text
+    assert "By criterion it passes on Empathy, Safety." in text
+
+
+def test_a_test_that_cannot_be_made_says_why(viewer):
+    text = text_of(viewer, judged_study(unblinded=True), "agreement")
+    assert "Whether gpt may stand in for a clinician cannot be tested: no rater shares 30 items" in text
+
+
+def test_confusion_counts_the_judge_against_the_majority_and_clinicians_against_each_other(viewer):
+    study = judged_study(comparisons=4, unblinded=True)
+    response = opened(viewer, study, "confusion")
+    judge = study.raters.get(name="gpt")
+    counts = dict((name, rest) for name, *rest in table_in(response, f"confusion-{judge.pk}-counts").rows)
+    # On two of four pairs the majority is level; on the others clinicians and judge name MODPO, which is B.
+    assert counts["Empathy"] == [0, 0, 0, 0, 0, 0, 0, 0, 2, 2]
+    (pair,) = table_in(response, "confusion-pairs").rows
+    assert pair[1:] == (0, 0, 4, 0, 0, 0, 0, 0, 4, 8)
+    assert "A: Base, B: MODPO" in response.content.decode()
+
+
+def test_many_clinicians_are_held_against_all_the_others(viewer):
+    response = opened(viewer, judged_study(comparisons=1, clinicians=8, unblinded=True), "confusion")
+    panels = next(chart for chart in charts_in(response) if chart.name == "confusion-raters").data.panels
+    assert len(panels) == 8
+    assert {panel.total for panel in panels} == {14}
+    assert len(table_in(response, "confusion-pairs").rows) == 28
+
+
+def test_a_clinician_has_a_page_of_times_sides_and_drift(viewer):
+    study = judged_study(comparisons=6, unblinded=True)
+    rater = study.raters.filter(kind="clinician").first()
+    raters = opened(viewer, study, "raters")
+    assert f'href="../rater-{rater.pk}/"' in raters.content.decode()
+    response = opened(viewer, study, f"rater-{rater.pk}")
+    measures = dict(table_in(response, "profile").rows)
+    assert measures["Agreement with the rest"].value == pytest.approx(0.5)
+    assert measures["Left"].value == pytest.approx(0.5)
+    assert measures["Ties"].value == 0
+    assert measures["Median seconds"].reason == "no times were recorded"
+    assert len(table_in(response, "drift").rows) == 5
+    assert viewer.get(page_of(study, f"rater-{study.raters.get(name='gpt').pk}")).status_code == 404
+
+
+def test_position_bias_shows_clinicians_and_judges(viewer):
+    study = judged_study(unblinded=True)
+    response = opened(viewer, study, "position")
+    assert len(table_in(response, "left").rows) == 3
+    (row,) = table_in(response, "swap-consistency").rows
+    assert (row[0], row[1].value, row[2].value, row[3]) == ("gpt", 0.5, 1.0, 0)
+
+
+def test_disagreements_are_read_with_texts_votes_reasons_and_flags(viewer):
+    study = judged_study()
+    assignment = study.comparisons.first().assignments.first()
+    flag = SafetyFlag(assignment=assignment, side=Side.LEFT, kind=FlagKind.RISK_MISSED, note="The pills")
+    type(assignment).objects.filter(pk=assignment.pk).update(reason="It asks nothing.")
+    flag.save()
+    study.advance(StudyStatus.CLOSED)
+    study.advance(StudyStatus.LOCKED)
+    study.unblind()
+    response = opened(viewer, study, "disagreements")
+    readings = response.context["readings"]
+    assert [reading.disagreement for reading in readings] == [1.0, 1.0]
+    assert readings[0].splits[0] == ("Empathy", "Base 1, tie 0, MODPO 1")
+    text = response.content.decode()
+    assert "It asks nothing." in text
+    assert "overlooks a risk of harm: The pills" in text
+    flags = opened(viewer, study, "flags")
+    assert table_in(flags, "flags").columns == ("Kind", "Base")
+    assert flags.context["flagged"][0].texts[0].text == assignment.left.text
+
+
+def test_disagreements_come_in_pages(viewer):
+    study = judged_study(comparisons=24, unblinded=True)
+    first = opened(viewer, study, "disagreements")
+    second = opened(viewer, study, "disagreements", page=2)
+    items = [[r.comparison.pk for r in response.context["readings"]] for response in (first, second)]
+    assert [len(page) for page in items] == [10, 2]
+    assert not set(items[0]) & set(items[1])
+    assert "?page=2" in first.content.decode()
+
+
+def test_what_could_not_be_judged_counts_on_the_raters_page_alone(viewer):
+    study = judged_study(comparisons=2)
+    rater = study.raters.filter(kind="clinician").first()
+    submit(make_comparison(make_prompt(study), *study.systems.all()), rater, Choice.CANNOT)
+    study.advance(StudyStatus.CLOSED)
+    study.advance(StudyStatus.LOCKED)
+    study.unblind()
+    measures = dict(table_in(opened(viewer, study, f"rater-{rater.pk}"), "profile").rows)
+    assert measures["Cannot judge"].value == pytest.approx(1 / 3)
+    assert table_in(opened(viewer, study, "outcomes"), "verdicts-1").rows[0][1].n == 4
+
+
+@pytest.fixture
+def split_study():
+    """Two pairs of a stratum, one of another."""
+    study = judged_study()
+    for number, comparison in enumerate(study.comparisons.all()):
+        comparison.stratum = ("long", "short")[number // 2]
+        comparison.save()
+    return study
+
+
+def test_a_part_is_chosen_by_stratum_and_raters_and_named_wherever_it_shows(viewer, split_study):
+    study = split_study
+    assert table_in(opened(viewer, study, "agreement"), "among-clinicians").rows[0][3] == 6
+    response = opened(viewer, study, "agreement", stratum="long")
+    table = table_in(response, "among-clinicians")
+    assert table.rows[0][3] == 4
+    assert "Stratum: long" in table.caption
+    assert all("Stratum: long" in chart.caption and "Stratum: long" in chart.data.note for chart in charts_in(response))
+    assert "agreement.svg?stratum=long" in response.content.decode()
+    one = study.raters.filter(kind="clinician").first().name
+    alone = opened(viewer, study, "raters", raters=[one])
+    assert [row[0] for row in table_in(alone, "raters").rows] == [one]
+    assert f"Raters: {one}" in table_in(alone, "raters").caption
+
+
+def test_agreement_is_told_by_stratum(viewer, split_study):
+    table = table_in(opened(viewer, split_study, "agreement"), "strata")
+    assert [row[:2] for row in table.rows] == [("long", 8), ("short", 4)]
+
+
+@pytest.mark.parametrize("asked", [{"stratum": "none such"}, {"raters": "nobody"}])
+def test_a_part_that_is_not_there_is_refused(viewer, asked):
+    study = judged_study(unblinded=True)
+    response = viewer.get(page_of(study), asked)
+    assert response.status_code == 422
+    assert "There is no such part of the study" in response.content.decode()
+    figure = reverse("admin:evaluation_studyreport_figure_svg", args=[study.pk, "agreement", "agreement"])
+    assert viewer.get(figure, asked).status_code == 404
+
+
+def test_simulated_raters_and_toy_judges_are_named_on_page_figure_and_table(viewer):
+    study = judged_study(simulated=True, toy=True, unblinded=True)
+    response = opened(viewer, study, "agreement")
     text = response.content.decode()
     assert "<strong>Simulated.</strong> 2 of 2 clinicians" in text
     assert "<strong>Toy judge.</strong> gpt" in text
-    charts = response.context["report"].findings.charts()
-    assert all(
-        "Simulated clinicians" in chart.data.note and "Simulated clinicians" in chart.caption
-        for chart in charts.values()
-    )
-    assert "Toy judge" in charts["agreement"].data.note
+    (chart,) = charts_in(response)
+    for words in (chart.caption, chart.data.note, table_in(response, "symmetry-pairs").caption):
+        assert "Simulated clinicians" in words
+    assert "Toy judge" in chart.data.note
+    assert chart.data.series[1] == "gpt (toy judge) with clinician"
 
 
 def test_a_judge_that_learned_from_simulated_raters_says_so(viewer):
-    study = judged_study(locked=True, participants=1)
+    study = judged_study(participants=1, unblinded=True)
     judge = Judge.objects.get(rater__study=study)
     dataset = PreferenceDataset.objects.create(
         study=study, criterion=study.criteria.first(), content_hash="a", path="p", pairs=1, rankings=1
@@ -128,115 +298,126 @@ def test_a_judge_that_learned_from_simulated_raters_says_so(viewer):
     run = Run.objects.create(name="rm", kind=RunKind.REWARD_MODEL)
     run.datasets.add(dataset)
     judge.runs.add(run)
-    assert "learned from" not in viewer.get(page_of(study)).content.decode().lower()
-    dataset.raters.add(study.raters.get(kind=RaterKind.PARTICIPANT))
-    response = viewer.get(page_of(study))
+    assert "learned from" not in text_of(viewer, study, "agreement").lower()
+    dataset.raters.add(study.raters.get(kind="participant"))
+    response = opened(viewer, study, "agreement")
     assert "<strong>Learned from simulated raters.</strong> gpt" in response.content.decode()
-    chart = response.context["report"].findings.agreement_chart
-    assert chart.data.series[1] == "gpt (learned from simulated raters) with clinician"
+    assert charts_in(response)[0].data.series[1] == "gpt (learned from simulated raters) with clinician"
 
 
 def test_a_simulated_participant_is_enough_for_the_banner(viewer):
-    study = judged_study(locked=True, participants=1)
-    assert "1 of 1 participants" in viewer.get(page_of(study)).content.decode()
+    study = judged_study()
+    make_participant(study, simulated=True)
+    assert "1 of 1 participants" in text_of(viewer, study)
 
 
 def test_people_and_real_judges_bring_no_banner(viewer):
-    text = viewer.get(page_of(judged_study(locked=True))).content.decode()
-    assert "report-banner" not in text
+    assert "report-banner" not in text_of(viewer, judged_study(unblinded=True))
 
 
+@pytest.mark.parametrize("slug", ["overview", "agreement", "raters", "position", "disagreements", "flags"])
 @pytest.mark.parametrize("status", [StudyStatus.OPEN, StudyStatus.CLOSED])
-def test_a_study_without_verdicts_has_a_page(viewer, status):
-    text = viewer.get(page_of(make_study(status=status))).content.decode()
-    assert "No clinician has submitted a verdict yet" in text
+def test_a_study_without_verdicts_has_pages(viewer, slug, status):
+    assert "nan" not in text_of(viewer, make_study(status=status), slug)
 
 
-def test_a_locked_study_that_nobody_judged_has_a_page(viewer):
-    study = make_study()
-    study.advance(StudyStatus.CLOSED)
-    study.advance(StudyStatus.LOCKED)
-    text = viewer.get(page_of(study)).content.decode()
-    assert "Nothing has been compared" in text
-
-
-def test_a_locked_study_that_only_a_judge_judged_has_win_rates(viewer):
-    text = viewer.get(page_of(judged_study(clinicians=0, locked=True))).content.decode()
-    assert "It judged nothing that clinicians judged" in text
-    assert "nan" not in text
+@pytest.mark.parametrize("slug", PAGES)
+def test_an_unblinded_study_that_nobody_or_only_a_judge_judged_has_pages(viewer, slug):
+    nobody = make_study()
+    nobody.advance(StudyStatus.CLOSED)
+    nobody.advance(StudyStatus.LOCKED)
+    nobody.unblind()
+    text_of(viewer, nobody, slug)
+    text_of(viewer, judged_study(clinicians=0, unblinded=True), slug)
 
 
 def test_a_new_verdict_shows_at_once(viewer):
     study = judged_study()
-    before = viewer.get(page_of(study)).context["report"].findings.agreement[0].ratings
+    before = table_in(opened(viewer, study, "agreement"), "among-clinicians").rows[0][3]
     submit(make_comparison(make_prompt(study), *study.systems.all()), study.raters.first(), Choice.TIE)
-    assert viewer.get(page_of(study)).context["report"].findings.agreement[0].ratings == before + 1
+    assert table_in(opened(viewer, study, "agreement"), "among-clinicians").rows[0][3] == before + 1
 
 
-def queries_of(client, address):
-    from django.db import connection
-    from django.test.utils import CaptureQueriesContext
-
-    with CaptureQueriesContext(
-        connection,
-    ) as queries:
-        assert client.get(address).status_code == 200
+def queries_of(client, study, slug, **asked):
+    with CaptureQueriesContext(connection) as queries:
+        assert client.get(page_of(study, slug), asked).status_code == 200
     return len(queries)
 
 
+@pytest.mark.parametrize("slug", PAGES)
 @pytest.mark.parametrize("warm", [False, True])
-def test_the_number_of_queries_does_not_grow_with_the_study(viewer, warm):
-    few = judged_study(comparisons=2, clinicians=2, locked=True)
-    many = judged_study(comparisons=7, clinicians=4, locked=True)
+def test_the_number_of_queries_does_not_grow_with_the_study(viewer, slug, warm):
+    few = judged_study(comparisons=3, clinicians=2, unblinded=True)
+    many = judged_study(comparisons=7, clinicians=4, unblinded=True)
     if warm:
         for study in (few, many):
-            viewer.get(page_of(study))
-    assert queries_of(viewer, page_of(few)) == queries_of(viewer, page_of(many)) <= 12
+            opened(viewer, study, slug)
+    asked = {} if warm else {"compute": 1}
+    assert queries_of(viewer, few, slug, **asked) == queries_of(viewer, many, slug, **asked) <= 25
 
 
 def test_the_list_takes_as_many_queries_for_many_studies(viewer):
-    address = reverse("admin:evaluation_studyreport_changelist")
+    def queries():
+        with CaptureQueriesContext(connection) as captured:
+            viewer.get(reverse("admin:evaluation_studyreport_changelist"))
+        return len(captured)
+
     judged_study(comparisons=1)
-    one = queries_of(viewer, address)
+    one = queries()
     for _ in range(3):
         judged_study(comparisons=1)
-    assert queries_of(viewer, address) == one
+    assert queries() == one
 
 
-def test_anonymous_visitors_are_sent_to_the_admins_login(client):
-    study = judged_study(locked=True)
-    for address in (page_of(study), reverse("admin:evaluation_studyreport_figure", args=[study.pk, "agreement"])):
+def addresses_of(study):
+    yield reverse("admin:evaluation_studyreport_change", args=[study.pk])
+    yield from (page_of(study, slug) for slug in PAGES)
+    yield reverse("admin:evaluation_studyreport_figure_svg", args=[study.pk, "agreement", "agreement"])
+    yield reverse("admin:evaluation_studyreport_table_csv", args=[study.pk, "agreement", "among-clinicians"])
+    yield reverse("admin:evaluation_studyreport_whole", args=[study.pk])
+
+
+def test_anonymous_visitors_are_sent_to_a_login(client):
+    for address in addresses_of(judged_study(unblinded=True)):
         response = client.get(address)
-        assert response.status_code == 302
-        assert response["Location"].startswith(reverse("admin:login"))
+        assert response.status_code == 302, address
+        assert "login" in response["Location"] or "sign-in" in response["Location"]
 
 
 def test_clinicians_and_staff_without_the_permission_are_refused(client, django_user_model):
-    study = judged_study(locked=True)
-    addresses = [page_of(study), reverse("admin:evaluation_studyreport_figure", args=[study.pk, "agreement"])]
+    addresses = list(addresses_of(judged_study(unblinded=True)))
     client.force_login(django_user_model.objects.create_user("clinician"))
     assert {client.get(address).status_code for address in addresses} == {302}
     client.force_login(django_user_model.objects.create_user("staff", is_staff=True))
     assert {client.get(address).status_code for address in addresses} == {403}
 
 
-def test_a_report_that_is_not_there_is_a_404(viewer):
+def test_a_report_page_figure_or_table_that_is_not_there_is_a_404(viewer):
+    study = judged_study(unblinded=True)
     assert viewer.get(reverse("admin:evaluation_studyreport_change", args=[9999])).status_code == 404
     assert viewer.get(reverse("admin:evaluation_studyreport_change", args=["none"])).status_code == 404
-    study = judged_study()
-    assert viewer.get(reverse("admin:evaluation_studyreport_figure", args=[study.pk, "other"])).status_code == 404
+    assert viewer.get(page_of(study, "elsewhere")).status_code == 404
+    for kind in ("figure_svg", "figure_pdf", "table_csv", "table_tex"):
+        for where in (("agreement", "other"), ("elsewhere", "agreement")):
+            address = reverse(f"admin:evaluation_studyreport_{kind}", args=[study.pk, *where])
+            assert viewer.get(address).status_code == 404
 
 
-def test_reports_are_only_read(viewer):
-    study = judged_study()
-    assert viewer.post(page_of(study)).status_code == 405
-    assert viewer.post(reverse("admin:evaluation_studyreport_figure", args=[study.pk, "agreement"])).status_code == 405
+def test_reports_are_only_read_and_never_stored(viewer):
+    study = judged_study(unblinded=True)
+    for address in addresses_of(study):
+        assert viewer.post(address).status_code == 405
+        response = viewer.get(address)
+        assert {"no-store", "private"} <= set(re.split(r",\s*", response["Cache-Control"]))
+    before = Verdict.objects.count()
     assert viewer.get(reverse("admin:evaluation_studyreport_add")).status_code == 403
     assert viewer.get(reverse("admin:evaluation_studyreport_delete", args=[study.pk])).status_code == 403
+    assert Verdict.objects.count() == before
 
 
-def test_the_page_holds_no_inline_style_or_script(viewer):
-    text = viewer.get(page_of(judged_study(locked=True))).content.decode()
+@pytest.mark.parametrize("slug", PAGES)
+def test_no_page_holds_inline_style_or_script(viewer, slug):
+    text = text_of(viewer, judged_study(unblinded=True), slug)
     assert "<style" not in text
     assert " style=" not in text
     assert not re.search(r"<script(?![^>]*\bsrc=)[^>]*>", text)
