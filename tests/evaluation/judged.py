@@ -27,6 +27,7 @@ def judged_study(
     simulated=False,
     toy=False,
     locked=False,
+    unblinded=False,
     systems=("Base", "MODPO"),
 ):
     """Clinicians prefer the second system on every second prompt, else they disagree; the judge prefers the second."""
@@ -43,9 +44,11 @@ def judged_study(
             submit(comparison, rater, choice)
         submit(comparison, judge, Choice.RIGHT)
         submit(comparison, judge, Choice.LEFT, a_on_left=False, presentation=2)
-    if locked:
+    if locked or unblinded:
         study.advance(StudyStatus.CLOSED)
         study.advance(StudyStatus.LOCKED)
+    if unblinded:
+        study.unblind()
     return study
 
 

@@ -9,7 +9,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
-from annotation.models import Choice, FlagKind, SafetyFlag, Side, StudyStatus, Verdict
+from annotation.models import Choice, FlagKind, Side, StudyStatus, Verdict
 from evaluation.models import Judge
 from tests.evaluation.judged import judged_study, submit
 from tests.factories import make_assignment, make_comparison, make_participant, make_prompt, make_study, make_system
@@ -154,7 +154,7 @@ def test_confusion_counts_the_judge_against_the_majority_and_clinicians_against_
     study = judged_study(comparisons=4, unblinded=True)
     response = opened(viewer, study, "confusion")
     judge = study.raters.get(name="gpt")
-    counts = dict((name, rest) for name, *rest in table_in(response, f"confusion-{judge.pk}-counts").rows)
+    counts = {name: rest for name, *rest in table_in(response, f"confusion-{judge.pk}-counts").rows}
     # On two of four pairs the majority is level; on the others clinicians and judge name MODPO, which is B.
     assert counts["Empathy"] == [0, 0, 0, 0, 0, 0, 0, 0, 2, 2]
     (pair,) = table_in(response, "confusion-pairs").rows
@@ -194,11 +194,14 @@ def test_position_bias_shows_clinicians_and_judges(viewer):
 
 
 def test_disagreements_are_read_with_texts_votes_reasons_and_flags(viewer):
-    study = judged_study()
-    assignment = study.comparisons.first().assignments.first()
-    flag = SafetyFlag(assignment=assignment, side=Side.LEFT, kind=FlagKind.RISK_MISSED, note="The pills")
-    type(assignment).objects.filter(pk=assignment.pk).update(reason="It asks nothing.")
-    flag.save()
+    study = judged_study(comparisons=1)
+    first, second = study.raters.filter(kind="clinician")
+    comparison = make_comparison(make_prompt(study), *study.systems.order_by("pk"))
+    assignment = make_assignment(comparison, first)
+    assignment.explain("It asks nothing.")
+    assignment.flag(Side.LEFT, FlagKind.RISK_MISSED, "The pills")
+    assignment.submit(dict.fromkeys(study.criteria.all(), Choice.LEFT))
+    submit(comparison, second, Choice.RIGHT)
     study.advance(StudyStatus.CLOSED)
     study.advance(StudyStatus.LOCKED)
     study.unblind()
