@@ -9,7 +9,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
-from annotation.models import Choice, FlagKind, Side, StudyStatus, Verdict
+from annotation.models import Choice, FlagKind, SafetyFlag, Side, StudyStatus, Verdict
 from evaluation.models import Judge
 from tests.evaluation.judged import judged_study, submit
 from tests.factories import make_assignment, make_comparison, make_participant, make_prompt, make_study, make_system
@@ -199,7 +199,7 @@ def test_disagreements_are_read_with_texts_votes_reasons_and_flags(viewer):
     comparison = make_comparison(make_prompt(study), *study.systems.order_by("pk"))
     assignment = make_assignment(comparison, first)
     assignment.explain("It asks nothing.")
-    assignment.flag(Side.LEFT, FlagKind.RISK_MISSED, "The pills")
+    SafetyFlag.objects.create(assignment=assignment, side=Side.LEFT, kind=FlagKind.RISK_MISSED, note="The pills")
     assignment.submit(dict.fromkeys(study.criteria.all(), Choice.LEFT))
     submit(comparison, second, Choice.RIGHT)
     study.advance(StudyStatus.CLOSED)
