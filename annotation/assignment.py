@@ -11,6 +11,8 @@ BoolArray = NDArray[np.bool_]
 IntArray = NDArray[np.int64]
 # A tuple draws apart from its first number alone, such as (study's seed, batch).
 Seed = int | tuple[int, ...]
+# Tries an item at evening out what raters share.
+EXCHANGES = 30
 
 
 def draw_orders(n_items: int, n_raters: int, seed: Seed, *, overlap: BoolArray | None = None) -> BoolArray:
@@ -65,20 +67,45 @@ def draw_overlap(
             f"{per_item} raters a comparison is not possible: choose 1 to {n_raters}, the raters there are"
         )
     rng = np.random.default_rng(seed)
-    chosen = np.zeros((n_items, n_raters), dtype=bool) if taken is None else taken.copy()
+    taken = np.zeros((n_items, n_raters), dtype=bool) if taken is None else taken
+    chosen = taken.copy()
     load = chosen.sum(axis=0)
-    shared = shared_items(chosen)
     for item in rng.permutation(n_items):
-        lot = rng.random(n_raters)
-        for _ in range(per_item - int(chosen[item].sum())):
-            # The least loaded first, then who shares the least with those chosen, then by lot; whoever has the item
-            # already comes last.
-            rater = np.lexsort((lot, shared[chosen[item]].sum(axis=0), load, chosen[item]))[0]
-            shared[rater, chosen[item]] += 1
-            shared[chosen[item], rater] += 1
-            chosen[item, rater] = True
-            load[rater] += 1
+        # The least loaded first, ties by lot; whoever has the item already comes last.
+        order = np.lexsort((rng.random(n_raters), load, chosen[item]))
+        new = order[: max(0, per_item - int(chosen[item].sum()))]
+        chosen[item, new] = True
+        load[new] += 1
+    if n_raters > 1:
+        even_out(chosen, taken, rng)
     return chosen
+
+
+def even_out(chosen: BoolArray, fixed: BoolArray, rng: np.random.Generator) -> None:
+    """Let raters of two items change places, in place, until any two raters share as many items as any other two, give
+    or take one, or until many tries have brought them as near as they get. Loads stay as they are, and `fixed` cells.
+
+    Shape of both: (items, raters)
+    """
+    shared = shared_items(chosen)
+    others = ~np.eye(len(shared), dtype=bool)
+    for one, other in rng.integers(len(chosen), size=(EXCHANGES * len(chosen), 2)):
+        if np.ptp(shared[others]) <= 1:
+            return
+        going = np.flatnonzero(chosen[one] & ~chosen[other] & ~fixed[one])
+        coming = np.flatnonzero(chosen[other] & ~chosen[one] & ~fixed[other])
+        if not (going.size and coming.size):
+            continue
+        a, b = rng.choice(going), rng.choice(coming)
+        # What a gains on every other rater, and b loses.
+        gain = chosen[other].astype(np.int64) - chosen[one]
+        gain[[a, b]] = 0
+        # The sum of squares of the shared numbers must not grow.
+        if (gain * (shared[a] - shared[b] + gain)).sum() <= 0:
+            chosen[one, [a, b]], chosen[other, [a, b]] = (False, True), (True, False)
+            shared[a] += gain
+            shared[b] -= gain
+            shared[:, a], shared[:, b] = shared[a], shared[b]
 
 
 def shared_items(overlap: BoolArray) -> IntArray:

@@ -196,7 +196,8 @@ def assign_design(design: JudgingDesign) -> int:
         InputError: there are no clinicians, fewer than a pair needs, or too many repeated pairs for one session.
         StudyError: the study is locked.
     """
-    study, clinicians = design.study, clinicians_of(design.study)
+    study = lock_rows(design)
+    clinicians = clinicians_of(study)
     if not clinicians:
         raise InputError(f"study {study.slug} has no clinician: add one first")
     pairs = design.comparisons.filter(calibration=False).order_by("response_a__prompt", "pk")
