@@ -87,7 +87,8 @@ def test_an_overlap_gives_each_item_its_raters_and_each_rater_the_same_load(n_it
 
 
 # (items, raters, raters an item) -> how far the numbers of items two raters share may lie apart. A random draw of equal
-# loads is off by 17 (100 x 6 x 3) or 66 (2,000 x 12 x 4). A balanced design exists for 30 x 6 x 3 and 7 x 7 x 3; with 100 x 6 x 4 loads are 66 and 67, so two raters of 66 share fewer.
+# loads is off by 17 (100 x 6 x 3) or 66 (2,000 x 12 x 4). A balanced design exists for 30 x 6 x 3 and 7 x 7 x 3; with
+# 100 x 6 x 4 loads are 66 and 67, so two raters of 66 share fewer.
 BALANCE = {
     (100, 6, 3): 1,
     (100, 6, 2): 1,
