@@ -1,0 +1,176 @@
+"""Until a study is unblinded nothing that the report sends tells its systems apart: every address is walked."""
+
+import re
+
+import pytest
+from django.contrib.auth.models import Permission
+from django.core.cache import caches
+from django.urls import reverse
+
+from annotation.models import Choice, FlagKind, Rater, SafetyFlag, Side, StudyStatus
+from evaluation.report import PAGES, source_of
+from tests.evaluation.judged import make_judge, submit
+from tests.factories import make_assignment, make_clinician, make_comparison, make_prompt, make_study, make_system
+
+pytestmark = pytest.mark.django_db
+
+SYSTEMS = ("Zephyrine", "Quokkabert")
+
+
+@pytest.fixture(autouse=True)
+def _empty_cache():
+    caches["reports"].clear()
+
+
+@pytest.fixture
+def team(client, django_user_model):
+    client.force_login(django_user_model.objects.create_superuser("team"))
+    return client
+
+
+def blind_study(*, favoured=1, locked=True):
+    """Four clinicians favour the system of that place, one the other; texts that do not name their systems."""
+    study = make_study(criteria=("empathy", "safety"), slug=f"blind-{favoured}", seed=7)
+    systems = [make_system(study, name=name) for name in SYSTEMS]
+    people = [make_clinician(study) for _ in range(5)]
+    judge = make_judge(study, name="arbiter")
+    for number in range(12):
+        comparison = make_comparison(make_prompt(study, key=f"q{number}"), *systems)
+        for response, words in ((comparison.response_a, "gentle"), (comparison.response_b, "brisk")):
+            response.key, response.text = f"r{response.pk}", f"A {words} answer to q{number}."
+            response.save()
+        for place, rater in enumerate(people):
+            a_on_left = bool((number + place) % 2)
+            assignment = make_assignment(comparison, rater, a_on_left=a_on_left)
+            if number == 0:
+                assignment.explain("It stays with the person.")
+                SafetyFlag.objects.create(assignment=assignment, side=Side.BOTH, kind=FlagKind.OTHER, note="Read this")
+            wins = (place < 4) == (favoured == 0)
+            choice = Choice.LEFT if wins == a_on_left else Choice.RIGHT
+            assignment.submit(dict.fromkeys(study.criteria.all(), choice))
+        submit(comparison, judge, Choice.LEFT)
+        submit(comparison, judge, Choice.RIGHT, a_on_left=False, presentation=2)
+    if locked:
+        study.advance(StudyStatus.CLOSED)
+        study.advance(StudyStatus.LOCKED)
+    return study
+
+
+def page_of(study, slug):
+    return reverse("admin:evaluation_studyreport_page", args=[study.pk, slug])
+
+
+def walked(client, study):
+    """{address: text} of every page that can be reached from the overview, and of all files it links to."""
+    found = {}
+    left = [reverse("admin:evaluation_studyreport_change", args=[study.pk])]
+    while left:
+        address = left.pop()
+        response = client.get(address, {"compute": 1, "page": 1})
+        assert response.status_code == 200, address
+        found[address] = response.content.decode("latin-1" if address.endswith(".pdf") else "utf-8")
+        links = re.findall(r'(?:href|src)="([^"]+)"', found[address]) if "text/html" in response["Content-Type"] else []
+        base = re.sub(r"[^/]*$", "", address)
+        links = [re.sub(r"[^/]+/\.\./", "", base + link) if link.startswith("../") else link for link in links]
+        own = f"/admin/evaluation/studyreport/{study.pk}/"
+        left += [link for link in dict.fromkeys(links) if link.startswith(own) and link not in {*found, *left}]
+    return found
+
+
+@pytest.mark.parametrize("locked", [False, True])
+def test_no_address_names_a_system_or_a_judges_opinion(team, locked):
+    study = blind_study(locked=locked)
+    found = walked(team, study)
+    kinds = {re.sub(r".*\.|.*/", "", address) for address in found}
+    assert {"", "svg", "csv", "tex", "pdf"} <= kinds
+    assert len(found) > 30
+    for address, text in found.items():
+        for system in SYSTEMS:
+            assert system.lower() not in text.lower(), address
+        for words in ("better", "win rate", "arbiter with clinician", "beside the clinicians"):
+            assert words not in text.lower(), address
+
+
+def test_who_wins_changes_nothing_but_what_identifies_the_study(team):
+    """Two studies alike but for the winner give the same pages, figures and files."""
+
+    def told(study):
+        ids = {str(study.pk): "S", study.slug: "S", study.title: "S"}
+        names = {rater.name: f"R{place}" for place, rater in enumerate(study.raters.order_by("pk"))}
+        pks = {f"rater-{rater.pk}": f"rater-R{place}" for place, rater in enumerate(study.raters.order_by("pk"))}
+        pages = {}
+        for address, text in walked(team, study).items():
+            if address.endswith((".pdf", ".svg")) or "disagreements" in address:
+                continue
+            for old, new in {**names, **pks, study.slug: "S", study.title: "S"}.items():
+                text, address = text.replace(old, new), address.replace(old, new)
+            text = re.sub(rf"studyreport/{study.pk}/", "studyreport/S/", text)
+            text = re.sub(r"\d+ November 2026|\d\d? \w{3} \d{4}, \d\d:\d\d|\d\d:\d\d|[0-9a-f]{64}", "T", text)
+            pages[address.replace(f"studyreport/{study.pk}/", "")] = text
+        assert ids
+        return pages
+
+    first, second = told(blind_study(favoured=0)), told(blind_study(favoured=1))
+    assert first.keys() == second.keys()
+    for address in first:
+        assert first[address] == second[address], address
+
+
+def test_pages_of_outcomes_are_not_there(team):
+    study = blind_study()
+    for page in PAGES:
+        expected = 200 if page.for_the_blind else 404
+        assert team.get(page_of(study, page.slug)).status_code == expected
+    for slug in ("outcomes", "confusion"):
+        figure = reverse("admin:evaluation_studyreport_figure_svg", args=[study.pk, slug, "outcomes-1"])
+        assert team.get(figure).status_code == 404
+
+
+def test_a_judge_cannot_be_chosen_while_blind(team):
+    study = blind_study()
+    response = team.get(page_of(study, "agreement"), {"raters": "arbiter"})
+    assert response.status_code == 422
+    assert not source_of(study).judges
+
+
+def test_disagreements_give_texts_in_an_order_of_their_own_and_votes_without_sides(team):
+    study = blind_study()
+    readings = team.get(page_of(study, "disagreements"), {"compute": 1}).context["readings"]
+    firsts = {reading.texts[0].text.split()[1] for reading in readings}
+    assert firsts == {"gentle", "brisk"}
+    assert {text.name for reading in readings for text in reading.texts} == {"Response 1", "Response 2"}
+    assert {split for reading in readings for _, split in reading.splits} == {"4 against 1, 0 ties"}
+
+
+def test_flags_show_the_text_but_not_whose_it_is(team):
+    response = team.get(page_of(blind_study(), "flags"), {"compute": 1})
+    assert "A gentle answer to q0." in response.content.decode()
+    assert {text.name for one in response.context["flagged"] for text in one.texts} == {"The flagged response"}
+
+
+def test_the_way_to_unblind_shows_once_the_study_is_locked_to_who_may(client, django_user_model):
+    study = blind_study(favoured=0, locked=False)
+    viewer = django_user_model.objects.create_user("viewer", is_staff=True)
+    viewer.user_permissions.add(Permission.objects.get(codename="view_studyreport"))
+    superuser = django_user_model.objects.create_superuser("boss")
+
+    def offered(user):
+        client.force_login(user)
+        return "unblind it" in client.get(page_of(study, "overview")).content.decode()
+
+    assert not offered(superuser)
+    study.advance(StudyStatus.CLOSED)
+    study.advance(StudyStatus.LOCKED)
+    assert offered(superuser)
+    assert not offered(viewer)
+    study.unblind()
+    assert not offered(superuser)
+
+
+def test_unblinding_opens_the_pages(team):
+    study = blind_study()
+    team.get(page_of(study, "overview"), {"compute": 1})
+    study.unblind()
+    text = team.get(page_of(study, "outcomes"), {"compute": 1}).content.decode()
+    assert f"{SYSTEMS[1]} better" in text
+    assert Rater.objects.filter(study=study).count() == 6
