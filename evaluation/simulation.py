@@ -17,12 +17,14 @@ from sklearn.linear_model import Ridge
 from sklearn.pipeline import make_pipeline, make_union
 
 from annotation.comparisons import assign_comparisons
+from annotation.designs import assign_design, open_design
 from annotation.errors import StudyError
 from annotation.models import (
     Assignment,
     Choice,
     Comparison,
     Criterion,
+    JudgingDesign,
     RankedResponse,
     Rater,
     RaterKind,
@@ -133,6 +135,28 @@ def assign(study: Study, comparisons: Sequence[Comparison], *, raters: int, seed
     Raises:
         StudyError: the study is locked, or a rater who is no simulated clinician has such a name.
     """
+    clinicians = simulated_clinicians(study, raters)
+    assign_comparisons(study, comparisons, clinicians, per_item=None, seed=seed)
+    return clinicians
+
+
+@transaction.atomic
+def join(design: JudgingDesign, *, raters: int) -> list[Rater]:
+    """The simulated clinicians, made where missing, with what the design gives them. A design that was not open yet is
+    opened.
+
+    Raises:
+        StudyError: as `assign`, or the design cannot be opened.
+    """
+    clinicians = simulated_clinicians(design.study, raters)
+    if design.opened_at:
+        assign_design(design)
+    else:
+        open_design(design)
+    return clinicians
+
+
+def simulated_clinicians(study: Study, raters: int) -> list[Rater]:
     study.require_unlocked()
     clinicians = []
     for number in range(1, raters + 1):
@@ -144,7 +168,6 @@ def assign(study: Study, comparisons: Sequence[Comparison], *, raters: int, seed
                 f"{clinician.name} in study {study.slug} is no active simulated clinician: rename that rater"
             )
         clinicians.append(clinician)
-    assign_comparisons(study, comparisons, clinicians, per_item=None, seed=seed)
     return clinicians
 
 
@@ -164,7 +187,9 @@ def judge_pending(
     for assignment in pending:
         number = clinicians.index(assignment.rater) + 1
         temperament = draw_temperament(seed, number)
-        rng = np.random.default_rng([seed, number, assignment.comparison_id])
+        # A second look at a pair is a reading of its own.
+        look = [assignment.presentation] if assignment.presentation > 1 else []
+        rng = np.random.default_rng([seed, number, assignment.comparison_id, *look])
         difference = quality[assignment.left.pk] - quality[assignment.right.pk] + temperament.left_bias
         difference = read(difference, temperament.noise, rng)
         overall = read(np.full(len(unranked), difference.mean()), temperament.noise, rng)

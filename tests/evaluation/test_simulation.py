@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from django.core.management import CommandError, call_command
 
+from annotation.designs import DesignPlan, draw_design
 from annotation.models import Assignment, Rater, RaterKind, Split, StudyStatus, Verdict
 from evaluation.simulation import (
     choose,
@@ -69,6 +70,27 @@ def simulate(study, *options):
         stderr=io.StringIO(),
     )
     return out.getvalue()
+
+
+@pytest.mark.django_db
+def test_clinicians_of_a_design_judge_what_it_gives_them_and_some_of_it_twice(study):
+    systems = [study.systems.get(name=name) for name in ("Base", "Aligned")]
+    design = draw_design(study, DesignPlan(name="main", systems=systems, prompts=8, repeated_pairs=4))
+    said = io.StringIO()
+    options = {"study": study.slug, "design": "main", "raters": 6, "stdout": said, "stderr": io.StringIO()}
+    call_command("simulate_clinicians", **options)
+    assert said.getvalue() == "6 simulated clinicians judged 72 presentations of 8 comparisons\n"
+    design.refresh_from_db()
+    assert design.opened_at
+    looks = {
+        (v.assignment.rater_id, v.assignment.comparison_id, v.criterion_id, v.assignment.presentation): v.winner
+        for v in Verdict.objects.select_related("assignment")
+    }
+    same = [looks[(*look, 1)] == looks[(*look, 2)] for *look, presentation in looks if presentation == 2]
+    assert len(same) == 72
+    assert len(same) / 2 < sum(same) < len(same)
+    call_command("simulate_clinicians", **options)
+    assert said.getvalue().splitlines()[1] == "6 simulated clinicians judged 0 presentations of 8 comparisons"
 
 
 def test_a_scorer_prefers_texts_like_those_that_ranked_well():
