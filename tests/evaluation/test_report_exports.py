@@ -71,8 +71,9 @@ def test_every_table_of_every_page_is_good_csv_and_latex():
 
 def check_latex(text, columns):
     """Braces balance, nothing special stands unescaped, every row has as many cells."""
-    bare = re.sub(r"\\[\\{}$&%#_~^]", "", re.sub(r"(?m)^%.*|\{%$", "{", text).replace("\\\\\n", "\n"))
-    assert bare.count("{") - bare.count("}") == text.count("{%") + len(re.findall(r"(?m)^%", text)) - text.count("{%")
+    code = re.sub(r"(?m)^%.*$", "", text).replace("{%", "{").replace(r"\\", "")
+    bare = re.sub(r"\\[{}]", "", code)
+    assert bare.count("{") == bare.count("}")
     body = text.split(r"\toprule")[1].split(r"\bottomrule")[0]
     rows = [line for line in body.splitlines() if line.endswith(r"\\")]
     assert {len(re.findall(r"(?<!\\)&", row)) + 1 for row in rows} == {columns}
@@ -93,7 +94,7 @@ def test_the_report_is_one_pdf_that_says_its_title_and_language(team):
     response = team.get(reverse("admin:evaluation_studyreport_whole", args=[study.pk]))
     assert response["Content-Type"] == "application/pdf"
     assert response.content.startswith(b"%PDF")
-    assert b"/Lang (en)" in response.content
+    assert re.search(rb"/Lang ?\(en", response.content)
     assert b"/MarkInfo" in response.content
     assert f'filename="{study.slug}-report.pdf"' in response["Content-Disposition"]
 
@@ -141,5 +142,5 @@ def test_the_command_is_blind_where_the_study_is(tmp_path, capsys):
 
 def test_the_command_refuses_a_folder_that_is_not_there(tmp_path):
     study = judged_study()
-    with pytest.raises(CommandError, match="the folder .* is not there"):
+    with pytest.raises(CommandError, match="is not there; make it first"):
         call_command("report", "--study", study.slug, "--output", str(tmp_path / "none" / "report.pdf"))
