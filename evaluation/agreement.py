@@ -9,11 +9,12 @@ from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from evaluation.alternative_annotator import alternative_annotator_test
 from evaluation.among_raters import among_raters, confusion
-from evaluation.bootstrap import Part, Path, resampled
+from evaluation.bootstrap import IntArray, Part, Path, resampled
 from evaluation.coefficients import (
     brennan_prediger,
     cohen_kappa,
@@ -25,11 +26,11 @@ from evaluation.coefficients import (
     percent_agreement,
     scott_pi,
 )
-from evaluation.corrections import BENJAMINI_YEKUTIELI, HOLM, holm
+from evaluation.corrections import BENJAMINI_YEKUTIELI, HOLM, benjamini_yekutieli, holm
 from evaluation.judge_agreement import confusion_with_majority, judge_parts
 from evaluation.ratings import JUDGE, TIE, Ratings, labels_in
 from evaluation.statistics import Statistic, undefined
-from evaluation.symmetry import correct, symmetry, symmetry_of_pairs
+from evaluation.symmetry import correct, symmetry, tables_of_pairs
 
 __all__ = [
     "TIE",
@@ -106,10 +107,11 @@ def agreement(
         sections["pooled",] = labels.of()
     result: dict[str, Any] = {"criteria": {}, "pooled": {}, "settings": described(settings, labels.categories)}
     for path, ratings in sections.items():
-        place(result, path, section(ratings, settings, tests=path != ("pooled",)))
+        place(result, path, section(ratings, settings))
+    for path, tests in symmetry_tests(sections, labels.categories).items():
+        place(result, path, tests)
     for path, statistic in intervals(sections, settings):
         place(result, path, statistic.as_dict())
-    correct_over_criteria(result["criteria"])
     # Of one criterion alone, pooled is the same again.
     result["pooled"] = result["pooled"] or deepcopy(*result["criteria"].values())
     for found in (*result["criteria"].values(), result["pooled"]):
@@ -147,8 +149,8 @@ def described(settings: Settings, categories: tuple[str, ...]) -> dict[str, Any]
     }
 
 
-def section(ratings: Ratings, settings: Settings, *, tests: bool) -> dict[str, Any]:
-    """One criterion's counts, tables and tests, or the pooled ones, without what `intervals` adds."""
+def section(ratings: Ratings, settings: Settings) -> dict[str, Any]:
+    """One criterion's counts and tables, or the pooled ones, to which tests and statistics are added."""
     raters = len(ratings.raters)
     ratings_given = int((ratings.codes >= 0).sum())
     found: dict[str, Any] = {"items": ratings.codes.shape[1], "raters": raters, "ratings": ratings_given}
@@ -157,21 +159,38 @@ def section(ratings: Ratings, settings: Settings, *, tests: bool) -> dict[str, A
         found["scott_pi"] = undefined(f"it is defined for two raters, and there are {raters}", pairable).as_dict()
     if not settings.order:
         found["krippendorff_alpha_ordinal"] = undefined("it needs the order of the labels", pairable).as_dict()
-    found |= {"cohen_kappa": {}, "confusion": confusion(ratings)}
-    if tests:
-        found["symmetry"] = symmetry_of_pairs(ratings)
-    return {**found, "judges": {name: judge_section(ratings, name, settings, tests=tests) for name in ratings.judged}}
+    judges = {name: judge_section(ratings, name, settings) for name in ratings.judged}
+    return {**found, "cohen_kappa": {}, "confusion": confusion(ratings), "judges": judges}
 
 
-def judge_section(ratings: Ratings, name: str, settings: Settings, *, tests: bool) -> dict[str, Any]:
+def judge_section(ratings: Ratings, name: str, settings: Settings) -> dict[str, Any]:
     judged = ratings.judged[name]
     table = confusion_with_majority(ratings, judged)
-    found = {
+    return {
         "majority_ties_excluded": int((judged >= 0).sum() - table.sum()),
         "confusion_with_majority": table.tolist(),
         "alt_test": alternative_annotator_test(ratings, judged, epsilon=settings.epsilon),
     }
-    return found | ({"symmetry_with_majority": symmetry(table[None], ratings.categories)[0]} if tests else {})
+
+
+def symmetry_tests(sections: Mapping[Path, Ratings], categories: tuple[str, ...]) -> dict[Path, dict[str, Any]]:
+    """Of each criterion: of each pair of raters, corrected over the pairs, and of each judge against the majority,
+    corrected over the criteria."""
+    tables: dict[Path, IntArray] = {}
+    families: dict[Path, list[Path]] = {}
+    for path, ratings in sections.items():
+        if path == ("pooled",):
+            continue
+        pairs = {(*path, "symmetry", pair): table for pair, table in tables_of_pairs(ratings).items()}
+        families[*path, "symmetry"] = list(pairs)
+        tables |= pairs
+        for name, judged in ratings.judged.items():
+            tables[*path, "judges", name, "symmetry_with_majority"] = confusion_with_majority(ratings, judged)
+            families.setdefault((name,), []).append((*path, "judges", name, "symmetry_with_majority"))
+    found = dict(zip(tables, symmetry(np.array(list(tables.values())), categories), strict=True)) if tables else {}
+    for family, members in families.items():
+        correct([found[path] for path in members], benjamini_yekutieli if len(family) > 1 else holm)
+    return found
 
 
 def intervals(sections: Mapping[Path, Ratings], settings: Settings) -> Iterator[tuple[Path, Statistic]]:
@@ -197,12 +216,3 @@ def place(tree: dict[str, Any], path: Path, value: dict[str, Any]) -> None:
     for parent in parents:
         tree = tree.setdefault(parent, {})
     tree[name] = value
-
-
-def correct_over_criteria(criteria: dict[str, Any]) -> None:
-    """Gives each judge's tests of symmetry their `p_adjusted`."""
-    for judge in dict.fromkeys(name for found in criteria.values() for name in found["judges"]):
-        tests = [
-            found["judges"][judge]["symmetry_with_majority"] for found in criteria.values() if judge in found["judges"]
-        ]
-        correct(tests, holm)

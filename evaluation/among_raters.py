@@ -31,11 +31,11 @@ def coefficients(ratings: Ratings, *, ordinal: bool) -> Part:
     names += [f"krippendorff_alpha_{level}" for level in levels]
     two = len(ratings.raters) == 2
 
-    def compute(rows: FloatArray) -> FloatArray:
+    def compute(rows: FloatArray) -> list[FloatArray]:
         sums = Sums.of(rows, len(counts))
         found = [percent(sums), pairwise(sums), fleiss(sums), ac1(sums, used)]
         found += [alpha(sums, level) for level in levels]
-        return np.stack([*found, scott(sums)] if two else found)
+        return [*found, scott(sums)] if two else found
 
     names += ["scott_pi"] if two else []
     pairable = int((counts.sum(axis=0) >= 2).sum())
@@ -53,9 +53,9 @@ def without_ties(ratings: Ratings) -> Part:
     """Agreement of the ratings that chose a side: pairs in which either is a tie are left out."""
     chosen = np.delete(ratings.counts, ratings.categories.index(TIE), axis=0)
 
-    def compute(sums: FloatArray) -> FloatArray:
+    def compute(sums: FloatArray) -> list[FloatArray]:
         pairable, shares, agreeing, pairs = sums
-        return np.stack([ratio(shares, pairable), ratio(agreeing, pairs)])
+        return [ratio(shares, pairable), ratio(agreeing, pairs)]
 
     names = "percent_agreement_without_ties", "pairwise_agreement_without_ties"
     pairable = int((chosen.sum(axis=0) >= 2).sum())
@@ -69,9 +69,9 @@ def leave_one_out(ratings: Ratings) -> Part:
     held = (ratings.codes >= 0) & (others >= 0)
     hits = held & (others == ratings.codes)
 
-    def compute(sums: FloatArray) -> FloatArray:
+    def compute(sums: FloatArray) -> list[FloatArray]:
         held, hits = sums.reshape(2, -1, sums.shape[1])
-        return np.vstack([ratio(hits.sum(axis=0), held.sum(axis=0)), ratio(hits, held)])
+        return [ratio(hits.sum(axis=0), held.sum(axis=0)), ratio(hits, held)]
 
     paths = [("leave_one_out", "all"), *(("leave_one_out", "raters", name) for name in ratings.raters)]
     n = [int(held.any(axis=0).sum()), *held.sum(axis=1).tolist()]

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -11,12 +12,15 @@ from evaluation.statistics import Statistic, undefined
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
+Features: TypeAlias = "npt.NDArray[np.floating[Any]] | csr_array[Any]"
 Path = tuple[str, ...]
 
 # Elements of one block of weights: 32 MB, whatever the number of units and of draws.
 BLOCK = 4_000_000
 # Elements of the features that one pass over the resamples holds: 160 MB.
 HELD = 20_000_000
+# Elements up to which features are dense, and joined with others to so many statistics.
+SMALL, JOINED = 1_000_000, 120
 
 
 @dataclass(frozen=True)
@@ -24,15 +28,17 @@ class Part:
     """Statistics that follow from sums over items, so that a resample costs one product of weights and features.
 
     Attributes:
-        features: what each item adds to each sum. Shape: (features, items)
-        compute: from sums, shape (features, resamples), to the statistics, shape (statistics, resamples).
+        features: what each item adds to each sum, in single precision where all sums are exact in it, which is faster.
+            Shape: (features, items)
+        compute: from sums, shape (features, resamples), to the statistics in order, each of shape (resamples,) or
+            several of shape (some, resamples).
         paths: where each statistic belongs in a report.
         n: of each statistic.
         reasons: given where an estimate is undefined.
     """
 
-    features: "FloatArray | csr_array[np.float64]"
-    compute: Callable[[FloatArray], FloatArray]
+    features: Features
+    compute: Callable[[FloatArray], Sequence[FloatArray]]
     paths: Sequence[Path]
     n: Sequence[int]
     reasons: Sequence[str]
@@ -44,17 +50,20 @@ class Part:
 def resampled(parts: Iterable[Part], *, items: int, draws: int, seed: int) -> Iterator[tuple[Path, Statistic]]:
     """The statistics of all parts, each with its path. The parts share the resamples of the items; memory is bounded,
     for parts are taken as they come, a batch a pass."""
-    for batch in batches(parts):
+    for batch in batches(joined(parts)):
         values: list[list[FloatArray]] = [[] for _ in batch]
         for weights in cluster_weights(items, draws, seed):
             for part, blocks in zip(batch, values, strict=True):
-                blocks.append(part.compute(np.asarray(part.features @ weights.T)))
+                sums = part.features @ weights.astype(part.features.dtype).T
+                blocks.append(np.vstack(part.compute(np.asarray(sums, dtype=np.float64))))
         for part, blocks in zip(batch, values, strict=True):
-            found = summaries(np.concatenate(blocks, axis=1), n=part.n, clusters=items, reasons=part.reasons)
+            whole = np.concatenate(blocks, axis=1) if len(blocks) > 1 else blocks[0]
+            found = summaries(whole, n=part.n, clusters=items, reasons=part.reasons)
             yield from zip(part.paths, found, strict=True)
 
 
 def batches(parts: Iterable[Part]) -> Iterator[list[Part]]:
+    """As many at a time as may be held."""
     batch: list[Part] = []
     for part in parts:
         batch.append(part)
@@ -63,6 +72,36 @@ def batches(parts: Iterable[Part]) -> Iterator[list[Part]]:
             batch = []
     if batch:
         yield batch
+
+
+def joined(parts: Iterable[Part]) -> Iterator[Part]:
+    """Small parts joined to fewer: one product is faster than many, and one of this size stays in the cache."""
+    waiting: dict[Any, list[Part]] = {}
+    for part in parts:
+        if not isinstance(part.features, np.ndarray) or part.features.size > SMALL:
+            yield part
+            continue
+        some = waiting.setdefault(part.features.dtype, [])
+        some.append(part)
+        if sum(len(own.paths) for own in some) >= JOINED:
+            yield join(waiting.pop(part.features.dtype))
+    yield from map(join, waiting.values())
+
+
+def join(parts: Sequence[Part]) -> Part:
+    ends = np.cumsum([part.features.shape[0] for part in parts])[:-1]
+
+    def compute(sums: FloatArray) -> list[FloatArray]:
+        own = zip(parts, np.split(sums, ends), strict=True)
+        return [rows for part, some in own for rows in part.compute(some)]
+
+    return Part(
+        np.vstack([np.asarray(part.features) for part in parts]),
+        compute,
+        [path for part in parts for path in part.paths],
+        [n for part in parts for n in part.n],
+        [reason for part in parts for reason in part.reasons],
+    )
 
 
 def cluster_weights(count: int, draws: int, seed: int, units: int = 1) -> Iterator[FloatArray]:
@@ -115,7 +154,9 @@ def summaries(values: FloatArray, *, n: Sequence[int], clusters: int, reasons: S
     draws = values.shape[1] - 1
     # NaN sorts to the end: each row's quantiles are those of its first `defined`.
     ordered = np.sort(values[:, 1:], axis=1)
-    defined = draws - np.isnan(ordered).sum(axis=1)
+    defined = np.full(len(values), draws)
+    holed = np.isnan(ordered[:, -1:]).any(axis=1)
+    defined[holed] -= np.isnan(ordered[holed]).sum(axis=1)
     low, high = (quantile(ordered, defined, q).tolist() if draws else [np.nan] * len(values) for q in (0.025, 0.975))
     return [
         one_summary(*row, draws=draws, clusters=clusters)

@@ -9,10 +9,11 @@ All of them follow from a few sums over units: `features` says what a unit adds 
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 
-from evaluation.bootstrap import FloatArray, ratio
+from evaluation.bootstrap import FloatArray, IntArray, ratio
 
 LEVELS = ("nominal", "ordinal", "interval", "ratio")
 # Below this, what is left above chance is rounding.
@@ -53,7 +54,7 @@ class Sums:
 def features(counts: FloatArray) -> FloatArray:
     """What each unit adds to each of the `Sums`. Shape: (categories, units) -> (features, units)"""
     raters = counts.sum(axis=0)
-    lower, upper = np.triu_indices(len(counts), 1)
+    lower, upper = two_of(len(counts))
     discord = counts[lower] * counts[upper] / np.maximum(raters - 1, 1)
     rated = raters > 0
     return np.vstack([pair_features(counts), rated, counts / np.maximum(raters, 1), counts * (raters > 1), discord])
@@ -180,7 +181,7 @@ def scott(sums: Sums) -> FloatArray:
 
 def alpha(sums: Sums, level: str, values: Sequence[float] | None = None) -> FloatArray:
     distance = distances(sums.totals, level, values)
-    lower, upper = np.triu_indices(len(sums.totals), 1)
+    lower, upper = two_of(len(sums.totals))
     disagreement = (sums.discord * distance).sum(axis=0)
     expected = (sums.totals[lower] * sums.totals[upper] * distance).sum(axis=0)
     return 1 - ratio(disagreement * np.maximum(sums.totals.sum(axis=0) - 1, 1), expected)
@@ -188,13 +189,19 @@ def alpha(sums: Sums, level: str, values: Sequence[float] | None = None) -> Floa
 
 def distances(totals: FloatArray, level: str, values: Sequence[float] | None) -> FloatArray:
     """Squared distance of each two categories. Shape: (pairs of categories, resamples or 1)"""
-    lower, upper = np.triu_indices(len(totals), 1)
+    lower, upper = two_of(len(totals))
     if level == "nominal":
         return np.ones((len(lower), 1))
     # Ordinal: the distance of c and k is the number of values between the middles of the two, counted in the data.
     places = totals.cumsum(axis=0) - totals / 2 if level == "ordinal" else np.asarray(values, np.float64)[:, None]
     gap = places[lower] - places[upper]
     return np.asarray(gap**2 if level != "ratio" else ratio(gap, places[lower] + places[upper]) ** 2)
+
+
+@cache
+def two_of(categories: int) -> tuple[IntArray, IntArray]:
+    """Each two categories, the lower and the upper. Shape of each: (pairs of categories,)"""
+    return np.triu_indices(categories, 1)
 
 
 def beyond_chance(observed: FloatArray, chance: FloatArray) -> FloatArray:

@@ -37,9 +37,9 @@ def with_raters(ratings: Ratings, judged: IntArray) -> Part:
         sides.append((np.where(judged == tie, -1, judged), chosen, NO_SIDES, "_without_ties"))
     rows = [match_features(codes, counts) for codes, counts, _, _ in sides]
 
-    def compute(sums: FloatArray) -> FloatArray:
+    def compute(sums: FloatArray) -> list[FloatArray]:
         held, shares, matches, pairs = sums.reshape(len(sides), 4, -1).swapaxes(0, 1)
-        return np.vstack([ratio(shares, held), ratio(matches, pairs)])
+        return [ratio(shares, held), ratio(matches, pairs)]
 
     paths = [(f"agreement_with_raters{how}{end}",) for how in ("", "_pairwise") for *_, end in sides]
     n = [int(own[0].sum()) for own in rows] * 2
@@ -61,9 +61,9 @@ def with_majority(ratings: Ratings, judged: IntArray) -> Part:
     pairs = np.stack([judged, winners]), np.stack([np.where(codes == tie, -1, codes) for codes in (judged, winners)])
     found = pair_features(ratings, np.stack([own[0] for own in pairs]), np.stack([own[1] for own in pairs]))
 
-    def compute(sums: FloatArray) -> FloatArray:
+    def compute(sums: FloatArray) -> list[FloatArray]:
         shares, kappa = found.agreement(sums)
-        return np.vstack([shares, kappa[:1]])
+        return [shares, kappa[:1]]
 
     n, without = found.shared.tolist()
     names = "agreement_with_majority", "agreement_with_majority_without_ties", "kappa_with_majority"
@@ -77,10 +77,10 @@ def beside_raters(ratings: Ratings, judged: IntArray) -> Part:
     held = (ratings.codes >= 0) & (judged >= 0) & (others >= 0)
     hits: list[BoolArray] = [held & (others == codes) for codes in (ratings.codes, judged)]
 
-    def compute(sums: FloatArray) -> FloatArray:
+    def compute(sums: FloatArray) -> list[FloatArray]:
         held, *hits = sums.reshape(3, -1, sums.shape[1])
         whole = [ratio(own.sum(axis=0), held.sum(axis=0)) for own in hits]
-        return np.vstack([*whole, *(ratio(own, held) for own in hits)])
+        return [*whole, *(ratio(own, held) for own in hits)]
 
     paths: list[Path] = [("leave_one_out", "raters"), ("leave_one_out", "judge")]
     paths += [("leave_one_out_by_rater", name, who) for who in ("rater", "judge") for name in ratings.raters]

@@ -3,18 +3,17 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations
+from typing import Any
 
 import numpy as np
 from scipy.sparse import csr_array
 
-from evaluation.bootstrap import FloatArray, IntArray, Part, ratio
+from evaluation.bootstrap import SMALL, Features, FloatArray, IntArray, Part, ratio
 from evaluation.coefficients import beyond_chance
 from evaluation.ratings import Ratings
 
 # Bounds the memory where many raters share a file.
 PAIRS_AT_ONCE = 64
-# Elements up to which features are held dense: below it that is faster, whatever share of them is zero.
-DENSE = 1_000_000
 ONE_CATEGORY = "every rating is of one category, so nothing is left above chance"
 NOTHING_SHARED = "they rated no item in common"
 
@@ -28,7 +27,7 @@ class PairFeatures:
         shared: units that both of a pair rated. Shape: (pairs,)
     """
 
-    features: "FloatArray | csr_array[np.float64]"
+    features: Features
     first: IntArray
     second: IntArray
     shared: IntArray
@@ -56,7 +55,7 @@ def kappas(ratings: Ratings) -> Iterator[Part]:
 def kappa_part(found: PairFeatures, paths: Sequence[tuple[str, ...]]) -> Part:
     shared = found.shared.tolist()
     reasons = [ONE_CATEGORY if n else NOTHING_SHARED for n in shared]
-    return Part(found.features, lambda sums: found.agreement(sums)[1], paths, shared, reasons)
+    return Part(found.features, lambda sums: [found.agreement(sums)[1]], paths, shared, reasons)
 
 
 def of_complete(ratings: Ratings, pairs: IntArray) -> PairFeatures:
@@ -77,8 +76,13 @@ def pair_features(ratings: Ratings, first: IntArray, second: IntArray) -> PairFe
     same = codes[0] == codes[1]
     rows = np.concatenate([pair[same], *(count * (1 + size * side) + pair * size + codes[side] for side in (0, 1))])
     columns = ratings.clusters[np.concatenate([unit[same], unit, unit])]
-    shape = (count * (1 + 2 * size), ratings.items)
-    features = csr_array((np.ones(len(rows)), (rows, columns)), shape=shape)
     places = count + np.arange(2 * count * size).reshape(2, count, size)
-    dense = features.toarray() if shape[0] * shape[1] <= DENSE else features
-    return PairFeatures(dense, places[0], places[1], np.bincount(pair, minlength=count))
+    features = cells(rows, columns, (count * (1 + 2 * size), ratings.items), ratings.exact)
+    return PairFeatures(features, places[0], places[1], np.bincount(pair, minlength=count))
+
+
+def cells(rows: IntArray, columns: IntArray, shape: tuple[int, int], dtype: type[np.floating[Any]]) -> Features:
+    """How often each cell is named; sparse where that saves memory and time."""
+    if shape[0] * shape[1] > SMALL:
+        return csr_array((np.ones(len(rows), dtype), (rows, columns)), shape=shape)
+    return np.bincount(rows * shape[1] + columns, minlength=shape[0] * shape[1]).reshape(shape).astype(dtype)

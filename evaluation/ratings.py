@@ -50,9 +50,15 @@ class Ratings:
         """The number of items, whatever the number of criteria."""
         return int(self.clusters[-1]) + 1 if self.clusters.size else 0
 
-    def by_item(self, features: npt.NDArray[Any]) -> FloatArray:
+    @cached_property
+    def exact(self) -> "type[np.float32 | np.float64]":
+        """The number that holds any count of units in a resample without rounding."""
+        most = int(np.bincount(self.clusters).max(initial=0))
+        return np.float32 if self.items * most < 2**24 else np.float64
+
+    def by_item(self, features: npt.NDArray[Any]) -> npt.NDArray[np.floating[Any]]:
         """Sums over the units of each item. Shape: (features, units) -> (features, items)"""
-        features = features.astype(np.float64, copy=False)
+        features = features.astype(self.exact if features.dtype == np.bool_ else np.float64, copy=False)
         if features.shape[1] == self.items:
             return features
         return np.add.reduceat(features, np.flatnonzero(np.diff(self.clusters, prepend=-1)), axis=1)

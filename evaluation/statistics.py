@@ -23,9 +23,9 @@ class Statistic:
     reason: str | None = None
 
     def __post_init__(self) -> None:
-        numbers = [number for number in (self.value, self.low, self.high) if number is not None]
-        if not all(math.isfinite(number) for number in numbers):
-            raise ValueError(f"a statistic holds finite numbers or None, not {numbers}")
+        for number in (self.value, self.low, self.high):
+            if number is not None and not math.isfinite(number):
+                raise ValueError(f"a statistic holds finite numbers or None, not {number}")
         if self.value is None and not self.reason:
             raise ValueError("a statistic without a value needs the reason")
 

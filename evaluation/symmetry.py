@@ -10,7 +10,6 @@ import numpy.typing as npt
 from scipy.special import bdtr, chdtrc
 
 from evaluation.bootstrap import FloatArray, IntArray, ratio
-from evaluation.corrections import benjamini_yekutieli
 from evaluation.ratings import TIE, Ratings
 
 # Bounds the memory where many raters share a file.
@@ -76,15 +75,16 @@ def tables_of(first: IntArray, second: IntArray, categories: int) -> IntArray:
     return np.bincount(cells, minlength=size).reshape(len(first), categories, categories)
 
 
-def symmetry_of_pairs(ratings: Ratings) -> dict[str, dict[str, Any]]:
-    """The tests of each pair of raters, named R1|R2, corrected over the pairs."""
+def tables_of_pairs(ratings: Ratings) -> dict[str, IntArray]:
+    """The table of each pair of raters, named R1|R2."""
     pairs = list(combinations(range(len(ratings.raters)), 2))
-    found: list[dict[str, Any]] = []
+    names = [f"{ratings.raters[a]}|{ratings.raters[b]}" for a, b in pairs]
+    found: dict[str, IntArray] = {}
     for start in range(0, len(pairs), PAIRS_AT_ONCE):
         first, second = (ratings.codes[places] for places in np.transpose(pairs[start : start + PAIRS_AT_ONCE]))
-        found += symmetry(tables_of(first, second, len(ratings.categories)), ratings.categories)
-    correct(found, benjamini_yekutieli)
-    return {f"{ratings.raters[a]}|{ratings.raters[b]}": tests for (a, b), tests in zip(pairs, found, strict=True)}
+        tables = tables_of(first, second, len(ratings.categories))
+        found |= zip(names[start : start + PAIRS_AT_ONCE], tables, strict=True)
+    return found
 
 
 def correct(found: Sequence[dict[str, Any]], method: Callable[[Sequence[float | None]], list[float | None]]) -> None:
@@ -134,9 +134,12 @@ def stuart_maxwell(tables: IntArray) -> list[dict[str, Any]]:
     spread = -(tables + tables.transpose(0, 2, 1)).astype(np.float64)
     diagonal = np.arange(tables.shape[1])
     spread[:, diagonal, diagonal] += first + second
-    inverse = np.linalg.pinv(spread, hermitian=True)
-    chi2 = np.einsum("pi,pij,pj->p", gap, inverse, gap)
-    return chi2_tests(chi2, np.linalg.matrix_rank(spread, hermitian=True), disagreeing(tables))
+    # Eigenvalues of 0 belong to unused categories, and one to the sum of all gaps, which is 0.
+    values, vectors = np.linalg.eigh(spread)
+    kept = values > len(gap[0]) * np.finfo(np.float64).eps * values[:, -1:]
+    along = np.einsum("pij,pi->pj", vectors, gap)
+    chi2 = np.where(kept, along**2 / np.where(kept, values, 1.0), 0.0).sum(axis=1)
+    return chi2_tests(chi2, kept.sum(axis=1), disagreeing(tables))
 
 
 def disagreeing(tables: IntArray) -> IntArray:
