@@ -37,7 +37,7 @@ def blind_study(*, favoured=1, locked=True):
     people = [make_clinician(study) for _ in range(5)]
     judge = make_judge(study, name="arbiter")
     for number in range(12):
-        comparison = make_comparison(make_prompt(study, key=f"q{number}"), *systems)
+        comparison = make_comparison(make_prompt(study, key=f"q{number}", text=f"Post {number}."), *systems)
         for response, words in ((comparison.response_a, "gentle"), (comparison.response_b, "brisk")):
             response.key, response.text = f"r{response.pk}", f"A {words} answer to q{number}."
             response.save()
