@@ -17,12 +17,6 @@ from annotation.errors import InputError
 from annotation.models import Assignment, Comparison, Rater, Response, Split, Study, System
 
 
-def displayed(text: str) -> str:
-    """The text as raters see it: habits of white space would tell one system from another."""
-    lines = [line.strip() for line in text.strip().splitlines()]
-    return "\n".join(line for line, before in zip(lines, ["", *lines], strict=False) if line or before)
-
-
 def system_named(study: Study, name: str) -> System:
     """The study's system of that name.
 

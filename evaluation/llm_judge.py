@@ -8,7 +8,7 @@ from typing import Any
 
 from openai import AsyncOpenAI
 
-from annotation.comparisons import displayed
+from annotation.display import displayed
 from annotation.models import Assignment, Choice, Criterion
 from evaluation.judging import Vote
 from training.endpoint import Endpoint, Failure, UnusableReplyError, ask_each

@@ -1,10 +1,14 @@
-"""Plain text of a study as paragraphs and headings."""
+"""A study's plain text as paragraphs and headings, and its posts and responses as raters see them."""
 
 from django import template
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
+from annotation.display import displayed, rendered
+
 register = template.Library()
+register.filter(displayed)
+register.filter(rendered)
 
 LONGEST_HEADING = 60
 

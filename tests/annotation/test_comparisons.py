@@ -1,7 +1,7 @@
 import pytest
 from django.core.management import CommandError, call_command
 
-from annotation.comparisons import assign_comparisons, create_comparisons, displayed
+from annotation.comparisons import assign_comparisons, create_comparisons
 from annotation.errors import InputError, StudyError
 from annotation.models import Assignment, Comparison, Split, StudyStatus
 from tests.factories import make_clinician, make_prompt, make_response, make_study, make_system
@@ -121,10 +121,6 @@ def test_assigning_is_refused_with_nobody_with_strangers_and_in_a_locked_study(s
         assign_comparisons(study, comparisons, [rater], per_item=None, seed=1)
     with pytest.raises(StudyError, match="locked"):
         create_comparisons(study, *systems)
-
-
-def test_texts_are_shown_without_their_habits_of_white_space():
-    assert displayed(" \nOne  \r\n\r\n\r\n\n  two\n\n") == "One\n\ntwo"
 
 
 def test_the_commands_create_and_assign(study, systems, capsys):
