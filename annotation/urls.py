@@ -23,8 +23,8 @@ urlpatterns = [
     # The clinician's path.
     path("clinic/", clinician.clinic, name="clinic"),
     path("clinic/<slug:slug>/next/", clinician.next_comparison, name="next-comparison"),
-    path("clinic/<slug:slug>/done/", clinician.done, name="clinic-done"),
+    path("clinic/<slug:slug>/summary/", clinician.summary, name="clinic-summary"),
     path("clinic/<slug:slug>/<int:position>/", clinician.judge, name="judge"),
     path("clinic/<slug:slug>/<int:position>/verdict/", clinician.verdict, name="verdict"),
-    path("clinic/<slug:slug>/<int:position>/flag/", clinician.flag, name="flag"),
+    path("clinic/<slug:slug>/<int:position>/undo/", clinician.undo, name="undo"),
 ]

@@ -1,21 +1,24 @@
-"""A clinician's verdicts on one pair."""
+"""A clinician's verdicts on one pair, with a reason and safety flags."""
 
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any
 
 from django import forms
 from django.core import signing
+from django.db import transaction
 from django.utils import timezone
 from django.utils.text import get_text_list
 
 from annotation.errors import StudyError
-from annotation.models import Assignment, Choice, Criterion, FlagKind, Side
+from annotation.models import Assignment, Choice, Criterion, FlagKind, SafetyFlag, Side
+
+FLAG_SIDES = [("left", "A"), ("both", "Both"), ("right", "B"), ("", "None")]
 
 
 class VerdictsForm(forms.Form):
-    """A field per judged criterion, named criterion-KEY, any of which may be empty, and the rater's reason.
-
-    A field that is sent and empty takes its verdict back; one that is not sent leaves it as it is.
+    """A field per judged criterion, named criterion-KEY, and per kind of safety flag, named flag-KIND; any of them may
+    be empty. What is not sent stays as it was.
 
     `shown` carries, signed, when the page was made. So GET writes nothing, and `opened_at` is the time of the page on
     which the first verdict was given: a pair opened before a break does not count the break.
@@ -23,11 +26,18 @@ class VerdictsForm(forms.Form):
 
     shown = forms.CharField(required=False, widget=forms.HiddenInput)
     reason = forms.CharField(
-        label="Your reason, in your own words",
+        label="Why, in your own words",
         required=False,
         max_length=2000,
         widget=forms.Textarea(attrs={"rows": 3, "aria-describedby": "reason-help"}),
     )
+    note = forms.CharField(
+        label="What you saw",
+        required=False,
+        max_length=500,
+        widget=forms.Textarea(attrs={"rows": 2, "aria-describedby": "note-help"}),
+    )
+    rest = forms.ChoiceField(choices=[(Choice.CANNOT, "Cannot judge the rest")], required=False)
     use_required_attribute = False
 
     def __init__(self, data: Any = None, *, assignment: Assignment) -> None:
@@ -35,35 +45,47 @@ class VerdictsForm(forms.Form):
         self.assignment = assignment
         self.criteria = list(assignment.comparison.study.criteria.filter(judged=True))
         self.salt = f"annotation.assignment.{assignment.pk}"
-        self.initial["shown"] = signing.dumps(timezone.now().timestamp(), salt=self.salt)
-        self.initial["reason"] = assignment.reason
-        self.fields["reason"].disabled = assignment.submitted_at is not None
+        flags = list(assignment.flags.order_by("pk"))
+        self.flagged = {kind: flagged_side(flags, kind) for kind in FlagKind}
+        self.initial.update(
+            shown=signing.dumps(timezone.now().timestamp(), salt=self.salt),
+            reason=assignment.reason,
+            note=flags[0].note if flags else "",
+        )
         stored = dict(assignment.verdicts.values_list("criterion", "choice"))
         for criterion in self.criteria:
-            self.fields[f"criterion-{criterion.key}"] = forms.ChoiceField(
-                label=criterion.name,
-                choices=Choice.choices,
-                initial=stored.get(criterion.pk),
-                required=False,
-                disabled=assignment.submitted_at is not None,
-                widget=forms.RadioSelect,
-            )
+            self.fields[f"criterion-{criterion.key}"] = radios(criterion.name, Choice.choices, stored.get(criterion.pk))
+        for kind in FlagKind:
+            self.fields[f"flag-{kind}"] = radios(kind.label, FLAG_SIDES, self.flagged[kind])
+        if assignment.submitted_at:
+            for field in self.fields.values():
+                field.disabled = True
 
     def verdict_fields(self) -> list[forms.BoundField]:
         return [self[f"criterion-{criterion.key}"] for criterion in self.criteria]
 
+    def flag_fields(self) -> list[forms.BoundField]:
+        return [self[f"flag-{kind}"] for kind in FlagKind]
+
+    @property
+    def words(self) -> list[str]:
+        """Names of all that is no verdict."""
+        return ["reason", "note", *(field.html_name for field in self.flag_fields())]
+
+    def has_flags(self) -> bool:
+        return any(field.value() for field in self.flag_fields())
+
+    def has_words(self) -> bool:
+        return self.has_flags() or bool(self["reason"].value())
+
+    def is_complete(self) -> bool:
+        return all(field.value() for field in self.verdict_fields())
+
     def chosen(self) -> dict[Criterion, Choice]:
         """The verdicts given so far."""
-        values = {criterion: self.cleaned_data.get(f"criterion-{criterion.key}") for criterion in self.criteria}
+        rest = self.cleaned_data.get("rest")
+        values = {c: self.cleaned_data.get(f"criterion-{c.key}") or rest for c in self.criteria}
         return {criterion: Choice(value) for criterion, value in values.items() if value}
-
-    def emptied(self) -> list[Criterion]:
-        """The criteria whose verdict is taken back."""
-        return [criterion for criterion in self.criteria if self.data.get(f"criterion-{criterion.key}") == ""]
-
-    def keep_reason(self) -> None:
-        if "reason" in self.data:
-            self.assignment.explain(self.cleaned_data["reason"])
 
     def clean_shown(self) -> datetime:
         """When the page was made; now if its signature is missing or broken."""
@@ -74,17 +96,33 @@ class VerdictsForm(forms.Form):
         return datetime.fromtimestamp(stamp, tz=UTC)
 
     def record(self) -> bool:
-        """Keep the verdicts given so far; whether that was possible. If not, the form says why."""
+        """Keep what was given so far; whether that was possible. If not, the form says why."""
         try:
-            self.assignment.note_opened(self.cleaned_data["shown"])
-            for criterion, choice in self.chosen().items():
-                self.assignment.record(criterion, choice)
-            for criterion in self.emptied():
-                self.assignment.take_back(criterion)
-            self.keep_reason()
+            with transaction.atomic():
+                self.keep()
         except StudyError as error:
             self.add_error(None, str(error).capitalize())
         return not self.errors
+
+    def keep(self) -> None:
+        self.keep_words()
+        self.assignment.keep(self.chosen())
+
+    def keep_words(self) -> None:
+        """All but the verdicts."""
+        if self.assignment.opened_at is None:
+            self.assignment.note_opened(self.cleaned_data["shown"])
+        if (reason := self.given("reason")) != self.initial["reason"]:
+            self.assignment.explain(reason)
+        sides = {kind: self.given(f"flag-{kind}") for kind in FlagKind}
+        if sides != self.flagged or self.given("note") != self.initial["note"]:
+            flags = {kind: Side(side) for kind, side in sides.items() if side}
+            self.assignment.flag(flags, self.given("note"))
+
+    def given(self, name: str) -> str:
+        """What was sent, else what is stored."""
+        value: str = self.cleaned_data[name] if name in self.data else self[name].initial
+        return value
 
 
 class CompleteVerdictsForm(VerdictsForm):
@@ -95,43 +133,17 @@ class CompleteVerdictsForm(VerdictsForm):
         if missing:
             raise forms.ValidationError(f"Please choose A, tie, B or cannot judge for {get_text_list(missing, 'and')}.")
 
-    def submit(self) -> bool:
-        """Close the assignment with these verdicts; whether that was possible. If not, the form says why."""
-        try:
-            self.assignment.note_opened(self.cleaned_data["shown"])
-            self.keep_reason()
-            self.assignment.submit(self.chosen())
-        except StudyError as error:
-            self.add_error(None, str(error).capitalize())
-        return not self.errors
+    def keep(self) -> None:
+        """Close the assignment with what was given."""
+        self.keep_words()
+        self.assignment.submit(self.chosen())
 
 
-class FlagForm(forms.Form):
-    """A warning about a response; the button `remove` carries SIDE:KIND of one that is to go."""
+def radios(label: str, choices: Iterable[tuple[str, str]], initial: str | None) -> forms.ChoiceField:
+    return forms.ChoiceField(label=label, choices=choices, initial=initial, required=False, widget=forms.RadioSelect)
 
-    side = forms.ChoiceField(label="Which response", choices=Side.choices, widget=forms.RadioSelect)
-    kind = forms.ChoiceField(label="What is wrong", choices=FlagKind.choices)
-    note = forms.CharField(label="Note (optional)", required=False, max_length=500)
-    use_required_attribute = False
 
-    def __init__(self, data: Any = None, *, assignment: Assignment) -> None:
-        super().__init__(data, prefix="flag")
-        self.assignment = assignment
-
-    def save(self) -> bool:
-        """Keep the flag; whether that was possible. If not, the form says why."""
-        try:
-            chosen = self.cleaned_data
-            self.assignment.flag(Side(chosen["side"]), FlagKind(chosen["kind"]), chosen["note"])
-        except StudyError as error:
-            self.add_error(None, str(error).capitalize())
-        return not self.errors
-
-    def remove(self, name: str) -> bool:
-        """Take the flag of that name back; whether that was possible."""
-        side, _, kind = name.partition(":")
-        try:
-            self.assignment.unflag(Side(side), FlagKind(kind))
-        except (StudyError, ValueError):
-            return False
-        return True
+def flagged_side(flags: Iterable[SafetyFlag], kind: FlagKind) -> str:
+    """The side flagged for that, empty for none. Two flags, one a side, show as both."""
+    sides = {flag.side for flag in flags if flag.kind == kind}
+    return sides.pop() if len(sides) == 1 else Side.BOTH if sides else ""

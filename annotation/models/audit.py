@@ -69,3 +69,6 @@ class VerdictEvent(models.Model):
 
     def __str__(self) -> str:
         return f"{self.at:%Y-%m-%d %H:%M} {self.old or 'none'} to {self.new or 'none'}"
+
+    def reverses(self, other: "VerdictEvent") -> bool:
+        return (self.criterion_id, self.old, self.new) == (other.criterion_id, other.new, other.old)

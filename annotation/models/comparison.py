@@ -1,5 +1,7 @@
 """Pairs of responses, who sees them in which order, and the verdicts."""
 
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import datetime
 
 from django.conf import settings
@@ -8,6 +10,7 @@ from django.db import models, transaction
 from django.utils import timezone
 
 from annotation.errors import StudyError
+from annotation.models.audit import VerdictEvent
 from annotation.models.content import Response, System
 from annotation.models.rater import Rater
 from annotation.models.study import Criterion, Study
@@ -176,60 +179,94 @@ class Assignment(models.Model):
 
     def note_opened(self, at: datetime) -> None:
         """Keep when the pair was first shown; later times change nothing."""
-        self.require_open()
-        if Assignment.objects.filter(pk=self.pk, opened_at__isnull=True).update(opened_at=at):
-            self.opened_at = at
+        with self.kept_open():
+            if Assignment.objects.filter(pk=self.pk, opened_at__isnull=True).update(opened_at=at):
+                self.opened_at = at
 
     def record(self, criterion: Criterion, choice: Choice) -> None:
         """Keep one verdict, replacing an earlier one of the same criterion, until the assignment is submitted."""
-        self.require_open()
-        Verdict.objects.update_or_create(assignment=self, criterion=criterion, defaults={"choice": choice})
+        self.keep({criterion: choice})
 
-    def take_back(self, criterion: Criterion) -> None:
-        """Have no verdict on the criterion again."""
-        self.require_open()
-        self.verdicts.filter(criterion=criterion).delete()
+    def keep(self, choices: Mapping[Criterion, Choice]) -> None:
+        """Keep verdicts, replacing earlier ones; those of other criteria stay."""
+        with self.kept_open():
+            self._write(choices)
+
+    def _write(self, choices: Mapping[Criterion, Choice]) -> None:
+        stored = {verdict.criterion_id: verdict for verdict in self.verdicts.all()}
+        changed = []
+        for criterion, choice in choices.items():
+            verdict = stored.get(criterion.pk)
+            if verdict and verdict.choice != choice:
+                verdict.choice, verdict.changed_at = choice, timezone.now()
+                changed.append(verdict)
+        Verdict.objects.bulk_update(changed, ["choice", "changed_at"])
+        # One statement, and so one moment of the trail: what was given at once is taken back at once.
+        new = [criterion for criterion in choices if criterion.pk not in stored]
+        Verdict.objects.bulk_create(Verdict(assignment=self, criterion=c, choice=choices[c]) for c in new)
+
+    def undo(self) -> list[Criterion]:
+        """Take the last change back; its criteria, none if there is nothing to take back.
+
+        The database's trail is read as a stack, in which a change and its reverse cancel out.
+        """
+        with self.kept_open():
+            changes: list[VerdictEvent] = []
+            trail = VerdictEvent.objects.filter(assignment=self.pk).select_related("criterion").order_by("pk")
+            for event in trail:
+                if changes and event.reverses(changes[-1]):
+                    changes.pop()
+                else:
+                    changes.append(event)
+            last = [event for event in reversed(changes) if event.at == changes[-1].at]
+            for event in last:
+                if event.old:
+                    self._write({event.criterion: Choice(event.old)})
+                else:
+                    self.verdicts.filter(criterion=event.criterion).delete()
+        return [event.criterion for event in last]
 
     def explain(self, reason: str) -> None:
         """Keep the rater's own words."""
-        self.require_open()
+        with self.kept_open():
+            Assignment.objects.filter(pk=self.pk).update(reason=reason)
         self.reason = reason
-        self.save(update_fields=["reason"])
 
-    def flag(self, side: "Side", kind: "FlagKind", note: str = "") -> None:
-        """Warn the study team of a response; the same warning again replaces its note."""
-        self.require_open()
-        SafetyFlag.objects.update_or_create(assignment=self, side=side, kind=kind, defaults={"note": note})
+    def flag(self, sides: Mapping["FlagKind", "Side"], note: str = "") -> None:
+        """Have just these safety flags, each with the note."""
+        with self.kept_open():
+            stored = {(flag.kind, flag.side): flag for flag in self.flags.all()}
+            for key in stored.keys() - sides.items():
+                stored[key].delete()
+            for kind, side in sides.items():
+                self.flags.update_or_create(kind=kind, side=side, defaults={"note": note})
 
-    def unflag(self, side: "Side", kind: "FlagKind") -> None:
-        self.require_open()
-        self.flags.filter(side=side, kind=kind).delete()
+    @contextmanager
+    def kept_open(self) -> Iterator[None]:
+        """A transaction in which nobody else submits the assignment.
 
-    def require_open(self) -> None:
-        """Raise StudyError if the rater's verdicts may no longer change."""
-        self.comparison.study.require_unlocked()
-        if self.submitted_at:
-            raise StudyError("these verdicts were already submitted")
+        Raises:
+            StudyError: it was submitted, or the study is locked.
+        """
+        with transaction.atomic():
+            self.comparison.study.require_unlocked()
+            if not Assignment.objects.pending().select_for_update().filter(pk=self.pk).exists():
+                raise StudyError("these verdicts were already submitted")
+            yield
 
-    def submit(self, choices: dict[Criterion, Choice]) -> None:
+    def submit(self, choices: Mapping[Criterion, Choice]) -> None:
         """Store a verdict on each criterion and close the assignment.
 
         Raises:
             StudyError: a judged criterion has no verdict, the study is locked, or it was submitted before.
         """
-        study = self.comparison.study
-        study.require_unlocked()
-        missing = [c.name for c in study.criteria.filter(judged=True) if c not in choices]
+        missing = [c.name for c in self.comparison.study.criteria.filter(judged=True) if c not in choices]
         if missing:
             raise StudyError(f"choose A, tie, B or cannot judge for {', '.join(missing)}")
-        now = timezone.now()
-        with transaction.atomic():
-            # The row of the assignment is what two submissions at once queue for; whoever comes second finds it closed.
-            if not Assignment.objects.select_for_update().pending().filter(pk=self.pk).exists():
-                raise StudyError("these verdicts were already submitted")
-            for criterion, choice in choices.items():
-                Verdict.objects.update_or_create(assignment=self, criterion=criterion, defaults={"choice": choice})
+        with self.kept_open():
+            self._write(choices)
             # Last, since the database lets nobody change the verdicts of a submitted assignment.
+            now = timezone.now()
             Assignment.objects.filter(pk=self.pk).update(submitted_at=now)
         self.submitted_at = now
 

@@ -3,49 +3,50 @@
 Pages are addressed by the clinician's own positions, never by ids, and hold nothing that could tell the systems apart.
 """
 
-from collections.abc import Iterable
-from dataclasses import dataclass
-from statistics import median
+from collections.abc import Callable, Sequence
+from functools import wraps
 from typing import Any
 
 from django.contrib.auth.decorators import login_required
 from django.contrib.auth.models import User
-from django.db.models import Count
+from django.contrib.auth.views import redirect_to_login
 from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
+from django.utils import timezone
+from django.utils.text import get_text_list
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
-from django_htmx.http import HttpResponseClientRedirect, push_url, reswap, retarget
+from django_htmx.http import HttpResponseClientRedirect, push_url, retarget
 
+from annotation.clinic import courses, feedback, spans, tally
 from annotation.comparisons import displayed
-from annotation.forms.clinician import CompleteVerdictsForm, FlagForm, VerdictsForm
-from annotation.models import Assignment, Choice, Rater, RaterKind, SafetyFlag, StudyStatus, Verdict
+from annotation.forms.clinician import CompleteVerdictsForm, VerdictsForm
+from annotation.models import Assignment, Criterion, Rater, RaterKind, StudyStatus
 from annotation.models.rater import RaterQuerySet
+from annotation.working_time import REST_PAIRS, REST_TIME, rest_is_due, work
 from config.pages import HtmxHttpRequest, render_page
+
+JUDGE = "annotation/clinician/judge.html"
 
 
 class SignedInRequest(HtmxHttpRequest):
     user: User
 
 
-@dataclass(frozen=True)
-class Progress:
-    """How many pairs a rater has and has submitted. Practice pairs are not counted."""
+def change_of_pair(view: Callable[[HtmxHttpRequest, Assignment], HttpResponse]) -> Callable[..., HttpResponse]:
+    """Fetch the clinician's pair for what is done on its page. Whoever was signed out comes back to that page."""
 
-    rater: Rater
-    total: int
-    done: int
+    @wraps(view)
+    @never_cache
+    @require_POST
+    def inner(request: HtmxHttpRequest, slug: str, position: int) -> HttpResponse:
+        if not isinstance(request.user, User):
+            return redirect_to_login(reverse("annotation:judge", args=[slug, position]))
+        assignment = get_object_or_404(Assignment.objects.of_clinician(request.user, slug), position=position)
+        return view(request, assignment)
 
-
-@dataclass(frozen=True)
-class Feedback:
-    """A practice pair on one criterion: the clinician's verdict beside the study team's, as sides of the page."""
-
-    criterion: str
-    given: str
-    expected: str
-    explanation: str
+    return inner
 
 
 @never_cache
@@ -53,8 +54,8 @@ class Feedback:
 @require_safe
 def clinic(request: SignedInRequest) -> HttpResponse:
     """The clinician's studies; straight to the pairs where there is just one."""
-    parts = progress(clinicians(request.user))
-    if len(parts) == 1 and parts[0].total:
+    parts = courses(clinicians(request.user))
+    if len(parts) == 1 and parts[0].pairs:
         return redirect("annotation:next-comparison", parts[0].rater.study.slug)
     return render(request, "annotation/clinician/clinic.html", {"parts": parts})
 
@@ -64,13 +65,12 @@ def clinic(request: SignedInRequest) -> HttpResponse:
 @require_safe
 def next_comparison(request: SignedInRequest, slug: str) -> HttpResponse:
     rater = get_object_or_404(clinicians(request.user), study__slug=slug)
-    assignments = rater.assignments.visible()
-    if not assignments.exists():
-        return render(request, "annotation/clinician/clinic.html", {"parts": progress([rater])})
-    position = assignments.pending().values_list("position", flat=True).first()
-    if position is None or rater.study.status == StudyStatus.LOCKED:
-        return redirect("annotation:clinic-done", slug)
-    return redirect("annotation:judge", slug, position)
+    (course,) = courses([rater])
+    if not course.pairs:
+        return render(request, "annotation/clinician/clinic.html", {"parts": [course]})
+    if course.next is None or rater.study.status == StudyStatus.LOCKED:
+        return redirect("annotation:clinic-summary", slug)
+    return redirect("annotation:judge", slug, course.next.position)
 
 
 @never_cache
@@ -80,69 +80,57 @@ def judge(request: SignedInRequest, slug: str, position: int) -> HttpResponse:
     assignment = get_object_or_404(Assignment.objects.of_clinician(request.user, slug), position=position)
     study = assignment.comparison.study
     if study.status == StudyStatus.LOCKED:
-        return render(request, "annotation/clinician/locked.html", {"study": study})
+        locked = render(request, "annotation/clinician/locked.html", {"study": study})
+        return HttpResponseClientRedirect(request.path) if request.htmx else locked
     form = CompleteVerdictsForm(request.POST if request.method == "POST" else None, assignment=assignment)
-    if form.is_valid() and form.submit():
+    if form.is_valid() and form.record():
         return lead_on(request, assignment)
     status = 422 if form.is_bound else 200
-    context = page_of(assignment, form)
-    return render_page(request, "annotation/clinician/judge.html", context, partial="verdicts-form", status=status)
+    response = render_page(request, JUDGE, page_of(assignment, form), partial="verdicts-form", status=status)
+    return retarget(response, "#verdicts") if form.is_bound else response
 
 
-@never_cache
-@login_required
-@require_POST
-def verdict(request: SignedInRequest, slug: str, position: int) -> HttpResponse:
+@change_of_pair
+def verdict(request: HtmxHttpRequest, assignment: Assignment) -> HttpResponse:
     """Keep what was chosen so far, as it is chosen."""
-    assignment = get_object_or_404(Assignment.objects.of_clinician(request.user, slug), position=position)
     form = VerdictsForm(request.POST, assignment=assignment)
     kept = form.is_valid() and form.record()
+    given = f"Saved, {assignment.verdicts.count()} of {len(form.criteria)}"
+    if request.htmx.target != "saved":
+        return form_again(request, form, said=given)
     why = " ".join(str(error) for error in form.non_field_errors()) or "Reload the page and choose again."
-    saved = f"Saved, {assignment.verdicts.count()} of {len(form.criteria)}" if kept else f"Not saved. {why}"
-    return render(request, "annotation/clinician/judge.html#saved", {"saved": saved}, status=200 if kept else 422)
+    said = given if kept else f"Not saved. {why}"
+    return render(request, f"{JUDGE}#saved", {"said": said}, status=200 if kept else 422)
 
 
-@never_cache
-@login_required
-@require_POST
-def flag(request: SignedInRequest, slug: str, position: int) -> HttpResponse:
-    """Keep a safety flag, or take one back."""
-    assignment = get_object_or_404(Assignment.objects.of_clinician(request.user, slug), position=position)
-    if "remove" in request.POST:
-        form = FlagForm(assignment=assignment)
-        kept = form.remove(request.POST["remove"])
-    else:
-        form = FlagForm(request.POST, assignment=assignment)
-        kept = form.is_valid() and form.save()
-    if kept and not request.htmx:
-        return redirect("annotation:judge", slug, position)
-    context = page_of(
-        assignment, VerdictsForm(assignment=assignment), FlagForm(assignment=assignment) if kept else form
-    )
-    status = 200 if kept else 422
-    return render_page(request, "annotation/clinician/judge.html", context, partial="flags", status=status)
+@change_of_pair
+def undo(request: HtmxHttpRequest, assignment: Assignment) -> HttpResponse:
+    """Take the last change of a verdict back."""
+    form = VerdictsForm(request.POST, assignment=assignment)
+    taken_back = assignment.undo() if form.is_valid() and form.record() else []
+    names = get_text_list([criterion.name for criterion in taken_back], "and")
+    said = f"Taken back: {names}" if taken_back else "Nothing to take back"
+    return form_again(request, form, said=said, focus=taken_back[:1])
 
 
 @never_cache
 @login_required
 @require_safe
-def done(request: SignedInRequest, slug: str) -> HttpResponse:
+def summary(request: SignedInRequest, slug: str) -> HttpResponse:
     """What the clinician has done so far, at any time."""
     rater = get_object_or_404(clinicians(request.user), study__slug=slug)
-    (part,) = progress([rater])
-    pairs = list(rater.assignments.visible().submitted().filter(comparison__calibration=False))
-    times = [pair.seconds for pair in pairs if pair.seconds is not None]
-    given = Verdict.objects.filter(assignment__in=pairs)
+    (course,) = courses([rater])
+    session = course.session(timezone.now())
+    tallies = {"This session": tally(rater, session)} if len(session) < course.done else {}
     context = {
-        "part": part,
         "study": rater.study,
-        "pairs": pairs,
-        "median": in_words(median(times)) if times else None,
-        "ties": given.filter(choice=Choice.TIE).count(),
-        "cannot": given.filter(choice=Choice.CANNOT).count(),
-        "flags": SafetyFlag.objects.filter(assignment__in=pairs).count(),
+        "course": course,
+        "tallies": {**tallies, "In all": tally(rater, course.judged)},
+        "finished": course.next is None,
+        "rest_pairs": REST_PAIRS,
+        "rest_minutes": REST_TIME.seconds // 60,
     }
-    return render(request, "annotation/clinician/done.html", context)
+    return render(request, "annotation/clinician/summary.html", context)
 
 
 def clinicians(user: User) -> RaterQuerySet:
@@ -150,74 +138,62 @@ def clinicians(user: User) -> RaterQuerySet:
     return Rater.objects.active().filter(user=user, kind=RaterKind.CLINICIAN).select_related("study")
 
 
-def progress(raters: Iterable[Rater]) -> list[Progress]:
-    given = Assignment.objects.visible().filter(rater__in=raters, comparison__calibration=False)
-    rows = given.values("rater").order_by("rater").annotate(total=Count("pk"), done=Count("submitted_at"))
-    counts = {row["rater"]: row for row in rows}
-    none = {"total": 0, "done": 0}
-    return [
-        Progress(rater, total=counts.get(rater.pk, none)["total"], done=counts.get(rater.pk, none)["done"])
-        for rater in raters
-    ]
-
-
-def page_of(assignment: Assignment, form: VerdictsForm, flag_form: FlagForm | None = None) -> dict[str, Any]:
+def page_of(assignment: Assignment, form: VerdictsForm) -> dict[str, Any]:
     """All that the page of a pair shows."""
-    calibration = assignment.comparison.calibration
-    alike = assignment.rater.assignments.visible().filter(comparison__calibration=calibration)
-    (part,) = progress([assignment.rater])
+    (course,) = courses([assignment.rater])
+    before, pair, after = course.around(assignment.position)
+    session = [] if assignment.submitted_at else course.session(timezone.now())
     return {
         "study": assignment.comparison.study,
-        "part": part,
+        "course": course,
         "assignment": assignment,
-        "number": alike.filter(position__lte=assignment.position).count(),
-        "practice": alike.count() if calibration else 0,
+        "pair": pair,
+        "before": before,
+        "after": after,
+        "rest": work(spans(session)) if rest_is_due(spans(session)) else None,
         "feedback": feedback(assignment),
         "form": form,
-        "flag_form": flag_form or FlagForm(assignment=assignment),
-        "flags": assignment.flags.order_by("pk"),
         "prompt": displayed(assignment.comparison.response_a.prompt.text),
         "left": displayed(assignment.left.text),
         "right": displayed(assignment.right.text),
     }
 
 
-def feedback(assignment: Assignment) -> list[Feedback]:
-    """Of a practice pair that was submitted; empty of any other."""
-    if not assignment.comparison.calibration or not assignment.submitted_at:
-        return []
-    seen = {Choice.LEFT: "A", Choice.TIE: "Tie", Choice.RIGHT: "B", Choice.CANNOT: "Cannot judge"}
-    given = {verdict.criterion_id: seen[Choice(verdict.choice)] for verdict in assignment.verdicts.all()}
-    sides = {"tie": "Tie", "A": "A" if assignment.a_on_left else "B", "B": "B" if assignment.a_on_left else "A"}
-    return [
-        Feedback(row.criterion.name, given.get(row.criterion_id, "None"), sides[row.winner], row.explanation)
-        for row in assignment.comparison.reference_verdicts.select_related("criterion")
-    ]
+def form_again(
+    request: HtmxHttpRequest, form: VerdictsForm, *, said: str, focus: Sequence[Criterion] = ()
+) -> HttpResponse:
+    """The pair as it is kept now, or why it could not be."""
+    assignment = form.assignment
+    if form.errors:
+        return render_page(request, JUDGE, page_of(assignment, form), partial="verdicts-form", status=422)
+    if not request.htmx:
+        return redirect("annotation:judge", assignment.comparison.study.slug, assignment.position)
+    stored = VerdictsForm(assignment=assignment)
+    context = {**page_of(assignment, stored), "said": said, "focus": [criterion.name for criterion in focus]}
+    return render_page(request, JUDGE, context, partial="verdicts-form")
 
 
 def lead_on(request: SignedInRequest, assignment: Assignment) -> HttpResponse:
     """To what comes after a submitted pair: after practice its feedback, else the next pair.
 
-    To htmx the next pair itself is the reply, so that it stands on the page after one round trip.
+    To htmx the next pair itself is the reply, so that it stands on the page after one round trip. It is made at that
+    moment, not before, so `shown` is the time of its first sight.
     """
-    slug = assignment.comparison.study.slug
-    waiting = Assignment.objects.of_clinician(request.user, slug).pending().order_by("position")
-    following = assignment if assignment.comparison.calibration else waiting.first()
-    if not request.htmx or following is None:
-        url = reverse("annotation:judge", args=[slug, following.position]) if following else ""
-        return go_to(request, url or reverse("annotation:clinic-done", args=[slug]))
-    context = {**page_of(following, VerdictsForm(assignment=following)), "arrives": True}
-    response = render_page(request, "annotation/clinician/judge.html", context, partial="pair")
-    retarget(reswap(response, "outerHTML"), ".judge")
-    return push_url(response, reverse("annotation:judge", args=[slug, following.position]))
+    study = assignment.comparison.study
+    (course,) = courses([assignment.rater])
+    if not assignment.comparison.calibration:
+        if course.next is None:
+            return go_to(request, reverse("annotation:clinic-summary", args=[study.slug]))
+        following = Assignment.objects.of_clinician(request.user, study.slug)
+        assignment = following.get(position=course.next.position)
+    url = reverse("annotation:judge", args=[study.slug, assignment.position])
+    if not request.htmx:
+        return redirect(url)
+    context = {**page_of(assignment, VerdictsForm(assignment=assignment)), "arrives": True}
+    response = render_page(request, JUDGE, context, partial="pair")
+    return response if url == request.path else push_url(response, url)
 
 
 def go_to(request: SignedInRequest, url: str) -> HttpResponse:
     """A redirect that moves the whole page, also where htmx asked for a part of it."""
     return HttpResponseClientRedirect(url) if request.htmx else redirect(url)
-
-
-def in_words(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    words = [f"{n} {unit}{'' if n == 1 else 's'}" for n, unit in ((minutes, "minute"), (rest, "second")) if n]
-    return " ".join(words) or "less than a second"
