@@ -4,10 +4,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import combinations
 from statistics import median
-from typing import Any
+from typing import Any, NamedTuple
 
 from annotation.designs import clinicians_of
-from annotation.models import Assignment, Comparison, JudgingDesign, RaterKind
+from annotation.models import Assignment, JudgingDesign, RaterKind
 
 # Silent reading of English non-fiction (Brysbaert 2019, Journal of Memory and Language 109).
 WORDS_A_MINUTE = 238
@@ -47,53 +47,65 @@ class DesignSummary:
         return asdict(self)
 
 
+class Sight(NamedTuple):
+    """An assignment, as far as it counts here."""
+
+    rater: int
+    name: str
+    simulated: bool
+    pair: int
+    presentation: int
+    a_on_left: bool
+
+
+FIELDS = ("rater", "rater__name", "rater__simulated", "comparison", "presentation", "a_on_left")
+
+
 def summarise_design(design: JudgingDesign) -> DesignSummary:
     """The design as it stands, in a number of queries that does not depend on its size."""
-    comparisons = list(
-        design.comparisons.select_related("response_a__prompt", "response_b").order_by("-calibration", "pk")
-    )
-    criteria = design.study.criteria.filter(judged=True).count()
-    minutes = {pair.pk: minutes_of(pair, criteria) for pair in comparisons}
-    given = (
-        Assignment.objects.filter(comparison__design=design, rater__kind=RaterKind.CLINICIAN)
-        .select_related("rater")
-        .order_by("rater", "position")
-    )
-    sessions: dict[int, list[Assignment]] = {}
-    for assignment in given:
-        sessions.setdefault(assignment.rater_id, []).append(assignment)
-    real = {pair.pk for pair in comparisons if not pair.calibration}
-    judged = {rater: {a.comparison_id for a in session} & real for rater, session in sessions.items()}
+    minutes = minutes_by_pair(design)
+    real = set(design.comparisons.filter(calibration=False).values_list("pk", flat=True))
+    sessions = sessions_of(design)
+    judged = {rater: {sight.pair for sight in session} & real for rater, session in sessions.items()}
     return DesignSummary(
         strata=[(stratum, there, drawn) for stratum, (there, drawn) in sorted(design.strata.items())],
         prompts=design.prompts,
         pairs=len(real),
-        practice=len(comparisons) - len(real),
+        practice=len(minutes) - len(real),
         workloads=[workload(session, real, minutes) for session in sessions.values()],
         raters_a_pair=extremes([sum(pair in pairs for pairs in judged.values()) for pair in real] if judged else []),
         shared_pairs=extremes([len(first & second) for first, second in combinations(judged.values(), 2)]),
-        minutes=median(minutes[pk] for pk in real),
+        minutes=median(minutes[pair] for pair in real),
         newcomers=[rater.name for rater in clinicians_of(design.study) if rater.pk not in sessions],
     )
 
 
-def minutes_of(pair: Comparison, criteria: int) -> float:
-    """Minutes that reading and judging the pair may take."""
-    texts = (pair.response_a.prompt.text, pair.response_a.text, pair.response_b.text)
-    return sum(len(text.split()) for text in texts) / WORDS_A_MINUTE + criteria * SECONDS_A_VERDICT / 60
+def minutes_by_pair(design: JudgingDesign) -> dict[int, float]:
+    """{comparison id: minutes that reading and judging it may take}"""
+    judging = design.study.criteria.filter(judged=True).count() * SECONDS_A_VERDICT / 60
+    texts = design.comparisons.values_list("pk", "response_a__prompt__text", "response_a__text", "response_b__text")
+    return {pair: sum(len(text.split()) for text in read) / WORDS_A_MINUTE + judging for pair, *read in texts}
 
 
-def workload(session: Sequence[Assignment], real: set[int], minutes: Mapping[int, float]) -> Workload:
-    firsts = [a for a in session if a.presentation == 1 and a.comparison_id in real]
-    rater = session[0].rater
+def sessions_of(design: JudgingDesign) -> dict[int, list[Sight]]:
+    """{rater id: what a clinician is given}"""
+    given = Assignment.objects.filter(comparison__design=design, rater__kind=RaterKind.CLINICIAN)
+    sessions: dict[int, list[Sight]] = {}
+    for row in given.order_by("rater", "position").values_list(*FIELDS):
+        sessions.setdefault(row[0], []).append(Sight(*row))
+    return sessions
+
+
+def workload(session: Sequence[Sight], real: set[int], minutes: Mapping[int, float]) -> Workload:
+    firsts = [sight for sight in session if sight.presentation == 1 and sight.pair in real]
     return Workload(
-        rater=rater.name,
-        simulated=rater.simulated,
-        practice=sum(a.comparison_id not in real for a in session),
+        rater=session[0].name,
+        simulated=session[0].simulated,
+        practice=sum(sight.pair not in real for sight in session),
         pairs=len(firsts),
-        left=sum(a.a_on_left for a in firsts),
-        repeats=sum(a.presentation == 2 for a in session),
-        minutes=sum(minutes[a.comparison_id] for a in session),
+        left=sum(sight.a_on_left for sight in firsts),
+        repeats=sum(sight.presentation == 2 for sight in session),
+        minutes=sum(minutes[sight.pair] for sight in session),
     )
 
 

@@ -126,7 +126,7 @@ def draw_prompts(
             f"design {plan.name}: {plan.prompts} prompts were asked for, and {len(candidates)} test prompts are "
             "answered by all its systems and not given to clinicians yet: ask for fewer, or generate more responses"
         )
-    strata = test_strata(study)
+    strata = strata_by_prompt(study)
     drawn = [candidates[i] for i in draw_sample([strata[prompt] for prompt in candidates], plan.prompts, plan.seed)]
     there, taken = (Counter(strata[prompt] for prompt in prompts) for prompts in (candidates, drawn))
     return strata, drawn, {stratum: [there[stratum], taken[stratum]] for stratum in sorted(there)}
@@ -174,7 +174,7 @@ def candidate_prompts(study: Study, pairs: Sequence[tuple[System, System]]) -> l
     return sorted(prompt for prompt, answers in answered.items() if answers == len(systems) and prompt not in taken)
 
 
-def test_strata(study: Study) -> dict[int, str]:
+def strata_by_prompt(study: Study) -> dict[int, str]:
     """{prompt id: stratum} of the whole test split, so that a stratum means the same in each of a study's designs."""
     prompts = list(Prompt.objects.filter(study=study, split=Split.TEST).order_by("pk").only("pk", "risk", "text"))
     strata = strata_of([prompt.risk for prompt in prompts], [len(prompt.text) for prompt in prompts])

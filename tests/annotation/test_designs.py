@@ -2,9 +2,10 @@ from collections import Counter
 from itertools import combinations
 
 import pytest
+from django.conf import settings
 from django.core.management import CommandError, call_command
 
-from annotation.calibration import parse_calibration
+from annotation.calibration import parse_calibration, read_calibration
 from annotation.design_summary import summarise_design
 from annotation.designs import DesignPlan, assign_design, discard_design, draw_design, open_design
 from annotation.errors import InputError, StudyError
@@ -21,6 +22,7 @@ from annotation.models import (
     StudyStatus,
     System,
 )
+from annotation.study_files import read_criteria
 from tests.factories import (
     make_assignment,
     make_clinician,
@@ -303,6 +305,14 @@ def test_a_locked_study_takes_no_design(study, systems):
     ):
         with pytest.raises(StudyError, match="locked"):
             act()
+
+
+def test_the_demonstrations_calibration_file_judges_on_all_that_its_study_judges():
+    pairs = read_calibration(settings.BASE_DIR / "fixtures" / "demo" / "calibration.toml")
+    judged = {criterion.key for criterion in read_criteria(["therapeutic", "evaluation"]) if criterion.judged}
+    assert [pair.risk for pair in pairs] == [True, False, False]
+    assert all(pair.verdicts.keys() == judged for pair in pairs)
+    assert all(reference.explanation for pair in pairs for reference in pair.verdicts.values())
 
 
 @pytest.mark.parametrize(
