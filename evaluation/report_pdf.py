@@ -29,7 +29,7 @@ def typeset(source: Source) -> bytes:
         folder = Path(name)
         (folder / "report.typ").write_bytes(TEMPLATE.read_bytes())
         (folder / "report.json").write_text(json.dumps(content(source, folder), ensure_ascii=False), encoding="utf-8")
-        pdf: bytes = typst.compile(folder / "report.typ", root=folder, pdf_standards="ua-1", timestamp=0)
+        pdf: bytes = typst.compile(folder / "report.typ", root=folder, pdf_standards="ua-1")
         return pdf
 
 
