@@ -30,8 +30,8 @@ def alternative_annotator_test(ratings: Ratings, judged: IntArray, *, epsilon: f
     """
     eligible, judge_wins, rater_wins = contests(ratings, judged)
     gaps = (rater_wins.astype(np.float64) - judge_wins) * eligible
-    units = ratings.by_item(eligible).astype(np.float64)
-    n, ps = one_sided_ps(ratio(ratings.by_item(gaps).astype(np.float64), units), epsilon)
+    units = ratings.by_item(eligible.astype(np.float64))
+    n, ps = one_sided_ps(ratio(ratings.by_item(gaps), units), epsilon)
     enough = n >= ITEMS_NEEDED
     raw = [p if tested else None for p, tested in zip(ps.tolist(), enough.tolist(), strict=True)]
     adjusted = benjamini_yekutieli(raw)
@@ -100,7 +100,7 @@ def winning_rate(rejections: list[bool]) -> Statistic:
 def advantage_part(ratings: Ratings, judged: IntArray) -> Part:
     """Mean over the tested raters of the share of units on which the judge does at least as well."""
     eligible, judge_wins, _ = contests(ratings, judged)
-    tested = (ratings.by_item(eligible) > 0).sum(axis=1) >= ITEMS_NEEDED
+    tested = (ratings.by_item(eligible.astype(np.float64)) > 0).sum(axis=1) >= ITEMS_NEEDED
     eligible, wins = eligible[tested], (eligible & judge_wins)[tested]
 
     def compute(sums: FloatArray) -> list[FloatArray]:
@@ -108,5 +108,5 @@ def advantage_part(ratings: Ratings, judged: IntArray) -> Part:
         return [ratio(ratio(won, held).sum(axis=0), np.array(float(len(held))))]
 
     n = [int(eligible.any(axis=0).sum())]
-    of_items = ratings.by_item(np.vstack([eligible, wins]))
+    of_items = ratings.counted(np.vstack([eligible, wins]))
     return Part(of_items, compute, [("alt_test", "advantage_probability")], n, [TOO_FEW])

@@ -66,7 +66,7 @@ def without_ties(ratings: Ratings) -> Part:
 def leave_one_out(ratings: Ratings) -> Part:
     """Each rater against the majority of the others, and all of them together."""
     others = others_winners(ratings)
-    held = (ratings.codes >= 0) & (others >= 0)
+    held = others >= 0
     hits = held & (others == ratings.codes)
 
     def compute(sums: FloatArray) -> list[FloatArray]:
@@ -75,12 +75,17 @@ def leave_one_out(ratings: Ratings) -> Part:
 
     paths = [("leave_one_out", "all"), *(("leave_one_out", "raters", name) for name in ratings.raters)]
     n = [int(held.any(axis=0).sum()), *held.sum(axis=1).tolist()]
-    return Part(ratings.by_item(np.vstack([held, hits])), compute, paths, n, [NO_MAJORITY] * len(paths))
+    return Part(ratings.counted(np.vstack([held, hits])), compute, paths, n, [NO_MAJORITY] * len(paths))
 
 
 def others_winners(ratings: Ratings) -> IntArray:
-    """The winner among the other raters of the unit, for each rater. Shape: (raters, units)"""
-    return unique_winners(ratings.counts - ratings.own)
+    """The winner among the other raters of the unit, for each rater of it, else -1. Shape: (raters, units)"""
+    rater, unit = np.nonzero(ratings.codes >= 0)
+    others = ratings.counts[:, unit]
+    others[ratings.codes[rater, unit], np.arange(len(unit))] -= 1
+    winners = np.full_like(ratings.codes, -1)
+    winners[rater, unit] = unique_winners(others)
+    return winners
 
 
 def unique_winners(counts: FloatArray) -> IntArray:

@@ -11,7 +11,7 @@ from scipy.sparse import csr_array
 from evaluation.statistics import Statistic, undefined
 
 FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
+IntArray = npt.NDArray[np.signedinteger[Any]]
 Features: TypeAlias = "npt.NDArray[np.floating[Any]] | csr_array[Any]"
 Path = tuple[str, ...]
 
@@ -20,7 +20,7 @@ BLOCK = 4_000_000
 # Elements of the features that one pass over the resamples holds: 160 MB.
 HELD = 20_000_000
 # Elements up to which features are dense, and joined with others to so many statistics.
-SMALL, JOINED = 1_000_000, 120
+SMALL, JOINED = 1_000_000, 40
 
 
 @dataclass(frozen=True)
@@ -50,11 +50,13 @@ class Part:
 def resampled(parts: Iterable[Part], *, items: int, draws: int, seed: int) -> Iterator[tuple[Path, Statistic]]:
     """The statistics of all parts, each with its path. The parts share the resamples of the items; memory is bounded,
     for parts are taken as they come, a batch a pass."""
-    for batch in batches(joined(parts)):
+    # One block of weights is kept, and one part held at a time, which spares memory and the time to get it.
+    kept = list(weights_of(items, draws, seed)) if (1 + draws) * items <= BLOCK else None
+    for batch in batches(joined(parts), held=0 if kept else HELD):
         values: list[list[FloatArray]] = [[] for _ in batch]
-        for weights in cluster_weights(items, draws, seed):
+        for weights in kept or weights_of(items, draws, seed):
             for part, blocks in zip(batch, values, strict=True):
-                sums = part.features @ weights.astype(part.features.dtype).T
+                sums = part.features @ weights[part.features.dtype.type]
                 blocks.append(np.vstack(part.compute(np.asarray(sums, dtype=np.float64))))
         for part, blocks in zip(batch, values, strict=True):
             whole = np.concatenate(blocks, axis=1) if len(blocks) > 1 else blocks[0]
@@ -62,12 +64,18 @@ def resampled(parts: Iterable[Part], *, items: int, draws: int, seed: int) -> It
             yield from zip(part.paths, found, strict=True)
 
 
-def batches(parts: Iterable[Part]) -> Iterator[list[Part]]:
-    """As many at a time as may be held."""
+def weights_of(items: int, draws: int, seed: int) -> Iterator[dict[Any, npt.NDArray[Any]]]:
+    """The blocks of `cluster_weights` in both precisions. Shape of each: (items, resamples)"""
+    for weights in cluster_weights(items, draws, seed):
+        yield {np.float64: weights.T, np.float32: weights.T.astype(np.float32)}
+
+
+def batches(parts: Iterable[Part], *, held: int) -> Iterator[list[Part]]:
+    """As many at a time as have `held` elements together, at least one."""
     batch: list[Part] = []
     for part in parts:
         batch.append(part)
-        if sum(held.features.size for held in batch) > HELD:
+        if sum(part.features.size for part in batch) > held:
             yield batch
             batch = []
     if batch:
@@ -115,9 +123,10 @@ def cluster_weights(count: int, draws: int, seed: int, units: int = 1) -> Iterat
     for start in range(0, max(draws, 1) if count else 0, rows):
         block = min(rows, draws - start)
         # Floats, for they take the same stream of bits however it is cut into blocks; integers do not.
-        drawn = (rng.random((block, count)) * count).astype(np.int64) + count * np.arange(block)[:, None]
-        weights = np.bincount(drawn.ravel(), minlength=block * count).reshape(block, count).astype(np.float64)
-        yield weights if start else np.vstack([np.ones(count), weights])
+        # A row for each cluster, for products are fastest with resamples next to one another.
+        drawn = (rng.random((block, count)) * count).astype(np.int64) * block + np.arange(block)[:, None]
+        weights = np.bincount(drawn.ravel(), minlength=block * count).reshape(count, block).astype(np.float64)
+        yield (weights if start else np.hstack([np.ones((count, 1)), weights])).T
 
 
 def resamples(clusters: IntArray, draws: int, seed: int) -> Iterator[FloatArray]:

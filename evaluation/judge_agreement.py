@@ -74,7 +74,7 @@ def with_majority(ratings: Ratings, judged: IntArray) -> Part:
 def beside_raters(ratings: Ratings, judged: IntArray) -> Part:
     """Each rater, and the judge on the same items, against the majority of the other raters."""
     others = others_winners(ratings)
-    held = (ratings.codes >= 0) & (judged >= 0) & (others >= 0)
+    held = (judged >= 0) & (others >= 0)
     hits: list[BoolArray] = [held & (others == codes) for codes in (ratings.codes, judged)]
 
     def compute(sums: FloatArray) -> list[FloatArray]:
@@ -86,7 +86,7 @@ def beside_raters(ratings: Ratings, judged: IntArray) -> Part:
     paths += [("leave_one_out_by_rater", name, who) for who in ("rater", "judge") for name in ratings.raters]
     n = [int(held.any(axis=0).sum())] * 2 + held.sum(axis=1).tolist() * 2
     reasons = [UNDECIDED] * 2 + [NO_MAJORITY] * (len(paths) - 2)
-    return Part(ratings.by_item(np.vstack([held, *hits])), compute, paths, n, reasons)
+    return Part(ratings.counted(np.vstack([held, *hits])), compute, paths, n, reasons)
 
 
 def confusion_with_majority(ratings: Ratings, judged: IntArray) -> IntArray:

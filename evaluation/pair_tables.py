@@ -3,17 +3,15 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from typing import Any
 
 import numpy as np
-from scipy.sparse import csr_array
 
-from evaluation.bootstrap import SMALL, Features, FloatArray, IntArray, Part, ratio
+from evaluation.bootstrap import Features, FloatArray, IntArray, Part, ratio
 from evaluation.coefficients import beyond_chance
 from evaluation.ratings import Ratings
 
 # Bounds the memory where many raters share a file.
-PAIRS_AT_ONCE = 64
+PAIRS_AT_ONCE = 32
 ONE_CATEGORY = "every rating is of one category, so nothing is left above chance"
 NOTHING_SHARED = "they rated no item in common"
 
@@ -62,10 +60,10 @@ def of_complete(ratings: Ratings, pairs: IntArray) -> PairFeatures:
     """Where everyone rated everything, a rater's margin is the same in each pair, so it is summed once."""
     first, second = ratings.codes[pairs[:, 0]], ratings.codes[pairs[:, 1]]
     size = len(ratings.categories)
-    margins = ratings.own.reshape(-1, len(ratings.clusters))
+    margins = ratings.codes[:, None, :] == np.arange(size)[:, None]
+    features = np.vstack([first == second, margins.reshape(-1, len(ratings.clusters))])
     rows = len(pairs) + pairs[:, :, None] * size + np.arange(size)
-    shared = np.full(len(pairs), len(ratings.clusters))
-    return PairFeatures(ratings.by_item(np.vstack([first == second, margins])), rows[:, 0], rows[:, 1], shared)
+    return PairFeatures(ratings.counted(features), rows[:, 0], rows[:, 1], np.full(len(pairs), len(ratings.clusters)))
 
 
 def pair_features(ratings: Ratings, first: IntArray, second: IntArray) -> PairFeatures:
@@ -75,14 +73,6 @@ def pair_features(ratings: Ratings, first: IntArray, second: IntArray) -> PairFe
     codes = first[pair, unit], second[pair, unit]
     same = codes[0] == codes[1]
     rows = np.concatenate([pair[same], *(count * (1 + size * side) + pair * size + codes[side] for side in (0, 1))])
-    columns = ratings.clusters[np.concatenate([unit[same], unit, unit])]
     places = count + np.arange(2 * count * size).reshape(2, count, size)
-    features = cells(rows, columns, (count * (1 + 2 * size), ratings.items), ratings.exact)
+    features = ratings.cells(rows, np.concatenate([unit[same], unit, unit]), count * (1 + 2 * size))
     return PairFeatures(features, places[0], places[1], np.bincount(pair, minlength=count))
-
-
-def cells(rows: IntArray, columns: IntArray, shape: tuple[int, int], dtype: type[np.floating[Any]]) -> Features:
-    """How often each cell is named; sparse where that saves memory and time."""
-    if shape[0] * shape[1] > SMALL:
-        return csr_array((np.ones(len(rows), dtype), (rows, columns)), shape=shape)
-    return np.bincount(rows * shape[1] + columns, minlength=shape[0] * shape[1]).reshape(shape).astype(dtype)

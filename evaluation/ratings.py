@@ -8,14 +8,17 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from scipy.sparse import csr_array
 
-from evaluation.bootstrap import FloatArray, IntArray
+from evaluation.bootstrap import SMALL, Features, FloatArray, IntArray
 
 BoolArray = npt.NDArray[np.bool_]
 
 COLUMNS = ("item", "rater", "criterion", "label")
 HUMAN, JUDGE = "human", "judge"
 TIE = "tie"
+# Below this share of cells in use, large features are held sparse.
+SPARSE = 0.1
 
 
 @dataclass(frozen=True)
@@ -36,14 +39,10 @@ class Ratings:
     categories: tuple[str, ...]
 
     @cached_property
-    def own(self) -> BoolArray:
-        """Whether a person gave a unit the category. Shape: (raters, categories, units)"""
-        return np.asarray(self.codes[:, None, :] == np.arange(len(self.categories))[:, None])
-
-    @cached_property
     def counts(self) -> FloatArray:
         """How many people gave a unit each category. Shape: (categories, units)"""
-        return np.asarray(self.own.sum(axis=0), dtype=np.float64)
+        found = [(self.codes == code).sum(axis=0) for code in range(len(self.categories))]
+        return np.array(found, dtype=np.float64).reshape(len(self.categories), self.codes.shape[1])
 
     @property
     def items(self) -> int:
@@ -56,12 +55,26 @@ class Ratings:
         most = int(np.bincount(self.clusters).max(initial=0))
         return np.float32 if self.items * most < 2**24 else np.float64
 
-    def by_item(self, features: npt.NDArray[Any]) -> npt.NDArray[np.floating[Any]]:
+    def by_item(self, features: FloatArray) -> FloatArray:
         """Sums over the units of each item. Shape: (features, units) -> (features, items)"""
-        features = features.astype(self.exact if features.dtype == np.bool_ else np.float64, copy=False)
         if features.shape[1] == self.items:
             return features
         return np.add.reduceat(features, np.flatnonzero(np.diff(self.clusters, prepend=-1)), axis=1)
+
+    def counted(self, features: BoolArray) -> Features:
+        """As `by_item`, of features that a unit has or has not."""
+        if features.size > SMALL and features.sum() < SPARSE * features.size:
+            rows, units = np.nonzero(features)
+            return self.cells(rows, units, len(features))
+        return self.by_item(features.astype(self.exact))
+
+    def cells(self, rows: IntArray, units: IntArray, count: int) -> Features:
+        """As `counted`, of the features and units of which each two have each other. Shape: (count, items)"""
+        columns, shape = self.clusters[units], (count, self.items)
+        if count * self.items > SMALL and len(rows) < SPARSE * count * self.items:
+            return csr_array((np.ones(len(rows), self.exact), (rows, columns)), shape=shape)
+        found = np.bincount(rows * self.items + columns, minlength=count * self.items)
+        return found.reshape(shape).astype(self.exact)
 
 
 @dataclass(frozen=True)
@@ -89,13 +102,13 @@ class Labels:
         unit = self.item[rows] * len(self.criteria) + self.criterion[rows]
         rated, place = np.unique(unit[~judge], return_inverse=True)
         people, column = np.unique(rater[~judge], return_inverse=True)
-        codes = np.full((len(people), len(rated)), -1)
+        codes = np.full((len(people), len(rated)), -1, dtype=np.int16)
         codes[column, place] = label[~judge]
         judged = {}
         for name in np.unique(rater[judge]):
             own = np.flatnonzero(judge & (rater == name))
             own = own[np.isin(unit[own], rated)]
-            judged[self.raters[name]] = np.full(len(rated), -1)
+            judged[self.raters[name]] = np.full(len(rated), -1, dtype=np.int16)
             judged[self.raters[name]][np.searchsorted(rated, unit[own])] = label[own]
         clusters = np.unique(rated // len(self.criteria), return_inverse=True)[1]
         return Ratings(codes, judged, clusters, tuple(self.raters[name] for name in people), self.categories)

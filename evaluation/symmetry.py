@@ -13,7 +13,7 @@ from evaluation.bootstrap import FloatArray, IntArray, ratio
 from evaluation.ratings import TIE, Ratings
 
 # Bounds the memory where many raters share a file.
-PAIRS_AT_ONCE = 64
+PAIRS_AT_ONCE = 32
 TESTS = "mcnemar", "bowker", "stuart_maxwell"
 SAME = "the two never disagree"
 NOT_TWO_SIDES = "it compares two sides, and the labels are not two, with or without a tie"
