@@ -6,8 +6,8 @@ from itertools import combinations
 from statistics import median
 from typing import Any, NamedTuple
 
-from annotation.designs import clinicians_of
-from annotation.models import Assignment, JudgingDesign, RaterKind
+from annotation.designs import clinicians_of, given_of
+from annotation.models import JudgingDesign
 
 # Silent reading of English non-fiction (Brysbaert 2019, Journal of Memory and Language 109).
 WORDS_A_MINUTE = 238
@@ -89,9 +89,8 @@ def minutes_by_pair(design: JudgingDesign) -> dict[int, float]:
 
 def sessions_of(design: JudgingDesign) -> dict[int, list[Sight]]:
     """{rater id: what a clinician is given}"""
-    given = Assignment.objects.filter(comparison__design=design, rater__kind=RaterKind.CLINICIAN)
     sessions: dict[int, list[Sight]] = {}
-    for row in given.order_by("rater", "position").values_list(*FIELDS):
+    for row in given_of(design).order_by("rater", "position").values_list(*FIELDS):
         sessions.setdefault(row[0], []).append(Sight(*row))
     return sessions
 

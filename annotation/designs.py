@@ -29,6 +29,7 @@ from annotation.models import (
     Study,
     System,
 )
+from annotation.models.comparison import AssignmentQuerySet
 from annotation.sampling import draw_sample, strata_of
 
 
@@ -201,11 +202,10 @@ def assign_design(design: JudgingDesign) -> int:
     if not clinicians:
         raise InputError(f"study {study.slug} has no clinician: add one first")
     pairs = design.comparisons.filter(calibration=False).order_by("response_a__prompt", "pk")
-    require_room_for_repeats(design, pairs.count(), len(clinicians))
     if design.opened_at is None:
+        require_room_for_repeats(design, pairs.count(), len(clinicians))
         # Nobody has seen any of it: whoever joined or left since takes part in one balanced draw.
-        given = Assignment.objects.filter(comparison__design=design, rater__kind=RaterKind.CLINICIAN)
-        given.filter(opened_at=None, submitted_at=None).delete()
+        given_of(design).pending().delete()
     return assign_comparisons(
         study,
         list(pairs),
@@ -215,6 +215,11 @@ def assign_design(design: JudgingDesign) -> int:
         practice=list(design.comparisons.filter(calibration=True).order_by("pk")),
         repeats=design.repeated_pairs,
     )
+
+
+def given_of(design: JudgingDesign) -> AssignmentQuerySet:
+    """What clinicians were given of the design; judges see its pairs in their own way."""
+    return Assignment.objects.filter(comparison__design=design, rater__kind=RaterKind.CLINICIAN)
 
 
 def require_room_for_repeats(design: JudgingDesign, pairs: int, clinicians: int) -> None:
@@ -232,13 +237,15 @@ def discard_design(design: JudgingDesign, *, by: User | None = None) -> None:
     stays.
 
     Raises:
-        StudyError: it is open, or the study is locked.
+        StudyError: it is open, pairs of it were judged by clinicians, or the study is locked.
     """
     study = lock_rows(design)
     if design.opened_at:
         raise StudyError(f"design {design} of study {study.slug} is open: what clinicians were given is never redrawn")
+    if given_of(design).submitted().exists():
+        raise StudyError(f"design {design} of study {study.slug}: clinicians have judged pairs of it, it must stay")
     study.auditevent_set.create(action="design.discard", subject=f"design {design}", user=by)
-    Assignment.objects.filter(comparison__design=design, rater__kind=RaterKind.CLINICIAN).delete()
+    given_of(design).delete()
     practice = Prompt.objects.filter(pk__in=design.comparisons.filter(calibration=True).values("response_a__prompt"))
     prompts = list(practice.values_list("pk", flat=True))
     design.comparisons.filter(calibration=True).delete()

@@ -246,6 +246,11 @@ def test_a_design_that_nobody_saw_can_be_discarded_and_leaves_its_prompts_free(s
     assert set(Comparison.objects.values_list("design", "stratum")) == {(None, "")}
     assert AuditEvent.objects.filter(action="design.discard").exists()
     again = draw_design(study, plan(systems[:2]))
+    Assignment.objects.filter(rater__kind=RaterKind.CLINICIAN).first().submit(
+        dict.fromkeys(study.criteria.all(), "tie")
+    )
+    with pytest.raises(StudyError, match="have judged pairs"):
+        discard_design(again)
     open_design(again)
     with pytest.raises(StudyError, match="is open"):
         discard_design(again)
