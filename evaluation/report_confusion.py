@@ -67,7 +67,7 @@ def rater_section(source: Source) -> Section:
     if not pairs:
         return Section("Clinician against clinician", empty="It takes two clinicians.")
     found = section(source, "Clinician against clinician", "confusion-raters", source.clinicians, drawn, axes, words)
-    every = count_table(source, "confusion-pairs", "Each pair of clinicians, pooled", source.clinicians, pairs)
+    every = count_table(source, "confusion-pairs", "Pair", "Each pair of clinicians, pooled", source.clinicians, pairs)
     return Section(found.title, charts=found.charts, tables=(every,), note=found.note)
 
 
@@ -96,7 +96,7 @@ def section(
     return Section(
         title,
         charts=(Chart(name, source.caption(f"{words}. {legend(source)}", who), alt, data),),
-        tables=(count_table(source, f"{name}-counts", words, who, panels),),
+        tables=(count_table(source, f"{name}-counts", "Criterion", words, who, panels),),
     )
 
 
@@ -110,11 +110,11 @@ def agreeing(one: Panel) -> int:
     return sum(one.counts[index][index] for index in range(len(one.counts)))
 
 
-def count_table(source: Source, name: str, words: str, who: list[RaterRow], panels: list[Panel]) -> Table:
+def count_table(source: Source, name: str, what: str, words: str, who: list[RaterRow], panels: list[Panel]) -> Table:
     columns = tuple(f"{down}, {across}" for down in LABELS for across in LABELS)
     return Table(
         name,
         source.caption(f"{words}. {legend(source)}", who),
-        ("", *columns, "n"),
+        (what, *columns, "n"),
         tuple((one.title, *(count for row in one.counts for count in row), one.total) for one in panels),
     )

@@ -66,10 +66,31 @@ def test_the_report_is_blind_until_the_study_is_unblinded_in_the_browser(admin, 
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_axe_finds_nothing_on_the_report(admin, live_server, study, scheme):
+def test_axe_finds_nothing_on_any_page_of_the_report(admin, live_server, study, scheme):
     study.advance(StudyStatus.CLOSED)
     study.advance(StudyStatus.LOCKED)
+    study.unblind()
     admin.emulate_media(color_scheme=scheme)
     open_report(admin, live_server, study)
-    result = Axe().run(admin, context="#content")
-    assert result.violations_count == 0, result.generate_report()
+    tabs = admin.get_by_role("navigation", name="Pages of the report").get_by_role("link")
+    addresses = [tab.get_attribute("href") for tab in tabs.all()]
+    rater = study.raters.filter(kind="clinician").first()
+    for address in [*addresses, f"/admin/evaluation/studyreport/{study.pk}/report/rater-{rater.pk}/"]:
+        admin.goto(f"{live_server.url}{address}")
+        expect(admin.locator(".report-section").first).to_be_visible()
+        result = Axe().run(admin, context="#content")
+        assert result.violations_count == 0, f"{address}\n{result.generate_report()}"
+
+
+def test_the_report_is_read_and_filtered_on_a_phone_without_javascript(admin, live_server, study, browser, context):
+    page = browser.new_context(
+        java_script_enabled=False, viewport={"width": 360, "height": 800}, storage_state=context.storage_state()
+    ).new_page()
+    page.goto(f"{live_server.url}/admin/evaluation/studyreport/{study.pk}/report/agreement/")
+    page.get_by_role("link", name="Open the page with them").click()
+    expect(page.get_by_role("heading", name="By criterion")).to_be_visible()
+    assert page.locator("#content").bounding_box()["width"] <= 360
+    page.get_by_text("Show a part of the study").click()
+    page.get_by_role("checkbox").first.check()
+    page.get_by_role("button", name="Show").click()
+    expect(page.get_by_text("Part shown: Raters:")).to_be_visible()
