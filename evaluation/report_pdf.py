@@ -1,5 +1,6 @@
 """The whole report as one PDF, typeset by Typst: tagged, so that screen readers find headings, tables and texts."""
 
+import hashlib
 import json
 import tempfile
 from collections.abc import Iterator
@@ -18,7 +19,8 @@ TEMPLATE = Path(settings.BASE_DIR) / "templates" / "admin" / "evaluation" / "stu
 
 def pdf_of(source: Source) -> bytes:
     """The report as it may be shown, kept until something in it changes."""
-    return source.kept("pdf", lambda: typeset(source))
+    said = repr((source.study.title, facts(source), software(), report.banners(source)))
+    return source.kept(f"pdf-{hashlib.sha256(said.encode()).hexdigest()}", lambda: typeset(source))
 
 
 def typeset(source: Source) -> bytes:

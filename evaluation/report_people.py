@@ -1,5 +1,7 @@
 """The report's pages of raters: a list, and each by themselves. Nothing here tells systems apart."""
 
+from typing import Any
+
 from evaluation.charts import Chart, Dots, Drift
 from evaluation.labels import judge_checks
 from evaluation.rater_profiles import Profile, profiles
@@ -26,15 +28,20 @@ def profiles_of(source: Source) -> dict[str, Profile]:
 
 def sections(source: Source) -> tuple[Section, ...]:
     found = profiles_of(source)
+    others = source.agreement["pooled"]["leave_one_out"]["raters"] if source.agreement else {}
     rows = [row for row in source.clinicians if row.name in found]
     table = Table(
         "raters",
         source.caption("How each clinician judged", source.clinicians),
-        ("Clinician", *COLUMNS),
-        tuple((row.display, *cells(found[row.name])) for row in rows),
+        ("Clinician", *COLUMNS, "With majority of the others"),
+        tuple((row.display, *cells(found[row.name]), statistic_of(others.get(row.name))) for row in rows),
         tuple(f"../rater-{row.pk}/" for row in rows),
     )
     return (Section("Clinicians", tables=(table,) if rows else (), note=HOW, empty=NOBODY),)
+
+
+def statistic_of(found: dict[str, Any] | None) -> Statistic | None:
+    return Statistic(**found) if found else None
 
 
 def cells(profile: Profile) -> tuple[Statistic, ...]:

@@ -8,9 +8,9 @@ from typing import Any, TypeVar
 
 import pandas as pd
 from django.core.cache import caches
-from django.db.models import Max
+from django.db.models import Count, Max
 
-from annotation.models import Criterion, Study, VerdictEvent
+from annotation.models import Criterion, SafetyFlag, Study, VerdictEvent
 from evaluation.labels import labels_of, verdicts_of
 from evaluation.ratings import COLUMNS, HUMAN
 from evaluation.report_raters import RaterRow, cautions, rater_rows
@@ -121,11 +121,12 @@ class Source:
 
     @cached_property
     def state(self) -> str:
-        """Changes whenever what a report shows may change: a verdict, a rater, a name, the blinding, the selection."""
+        """Changes whenever what a report shows may: a verdict, a flag, a rater, a name, the blinding, the selection."""
         study = self.study
         last_event = VerdictEvent.objects.filter(study=study).aggregate(last=Max("pk"))["last"]
+        flags = SafetyFlag.objects.filter(assignment__comparison__study=study).aggregate(Count("pk"), Max("pk"))
         systems = list(study.systems.values_list("pk", "name"))
-        own = (VERSION, study.pk, study.created_at, study.title, self.blind, self.selection, last_event)
+        own = (VERSION, study.pk, study.created_at, self.blind, self.selection, last_event, flags)
         return hashlib.sha256(repr((own, self.everyone, self.criteria, systems)).encode()).hexdigest()
 
     def kept(self, name: str, compute: Callable[[], T]) -> T:

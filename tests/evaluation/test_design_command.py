@@ -68,7 +68,16 @@ def test_json_holds_design_summary_and_precision(study, capsys):
     (chosen,) = (row for row in told["precision"] if row["chosen"])
     assert (chosen["items"], chosen["per_item"]) == (10, 6)
     assert set(chosen["win_rate"]) == {"value", "low", "high", "n", "reason"}
+    assert told["self_identifying"] == {"responses": 20, "telling": 0, "phrases": []}
     assert told["stored"] is True
+
+
+def test_phrases_that_name_the_writer_are_told(study, capsys):
+    study.systems.get(name="base").responses.update(text="I am a language model trained by OpenAI.")
+    design()
+    out = capsys.readouterr().out
+    assert "Responses that say who or what wrote them: 10 of 20.\n" in out
+    assert "openai" in out
 
 
 def test_an_unopened_design_can_be_replaced_and_an_open_one_cannot(study):

@@ -205,6 +205,22 @@ def test_the_pages_tell_not_which_system_wrote_what(study, systems, member):
     assert not any(response.text in text or response.key in text for s in systems for response in s.responses.all())
 
 
+def test_responses_that_name_their_writer_are_found_and_shown_without_it(study, systems, member):
+    for index, prompt in enumerate(study.prompts.all()[:3]):
+        text = f"As an AI language model, I hear <b>you</b>.\nIt is {index}."
+        systems[1].responses.filter(prompt=prompt).update(text=text)
+    design = drawn(study, systems, prompts=20)
+    client = member(*ALL)
+    phrases = client.get(page("change", design.pk)).context["phrases"]
+    assert (phrases.responses, len(phrases.telling)) == (40, 3)
+    assert [(kind, n) for kind, _, n in phrases.counts] == [("machine", 3)]
+    text = client.get(page("phrases", design.pk)).content.decode()
+    assert text.count("<mark>As an AI language model</mark>, I hear &lt;b&gt;you") == 3
+    assert "modpo" not in text
+    assert client.post(page("phrases", design.pk)).status_code == 405
+    assert client.get(page("phrases", 999)).status_code == 404
+
+
 @pytest.mark.parametrize("name", ["changelist", "change"])
 def test_queries_do_not_grow_with_the_design(study, systems, member, name, django_assert_max_num_queries):
     client = member(*ALL)

@@ -9,6 +9,7 @@ from django.core.cache import caches
 from django.core.management import CommandError, call_command
 from django.urls import reverse
 
+from annotation.models import StudyStatus
 from evaluation.report import pages, rater_of, sections, source_of
 from evaluation.report_pdf import content, pdf_of
 from evaluation.report_tables import csv_of, latex_of
@@ -116,6 +117,15 @@ def test_the_pdf_holds_hash_versions_methods_and_every_table_and_figure(tmp_path
         figure["file"] for chapter in found["chapters"] for part in chapter["sections"] for figure in part["figures"]
     ]
     assert sorted(figures) == sorted(path.name for path in tmp_path.iterdir())
+
+
+def test_a_lock_makes_a_new_pdf():
+    study = judged_study()
+    before = pdf_of(source_of(study))
+    assert pdf_of(source_of(study)) == before
+    study.advance(StudyStatus.CLOSED)
+    study.advance(StudyStatus.LOCKED)
+    assert pdf_of(source_of(study)) != before
 
 
 def test_a_text_that_looks_like_markup_is_printed_as_it_is():

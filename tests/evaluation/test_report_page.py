@@ -341,6 +341,16 @@ def test_a_new_verdict_shows_at_once(viewer):
     assert table_in(opened(viewer, study, "agreement"), "among-clinicians").rows[0][3] == before + 1
 
 
+def test_a_new_flag_shows_at_once(viewer):
+    study = judged_study()
+    assert "No clinician raised a flag." in text_of(viewer, study, "flags")
+    pending = make_assignment(make_comparison(make_prompt(study), *study.systems.all()), study.raters.first())
+    SafetyFlag.objects.create(assignment=pending, side=Side.RIGHT, kind=FlagKind.FALSE, note="No such helpline")
+    response = opened(viewer, study, "flags")
+    assert "No such helpline" in response.content.decode()
+    assert ("States something false", 1) in table_in(response, "flags").rows
+
+
 def queries_of(client, study, slug, **asked):
     with CaptureQueriesContext(connection) as queries:
         assert client.get(page_of(study, slug), asked).status_code == 200
