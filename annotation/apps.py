@@ -7,7 +7,10 @@ class AnnotationConfig(AppConfig):
     verbose_name = "Annotation: what people say"
 
     def ready(self) -> None:
-        from annotation import protection
+        from django.contrib.auth.signals import user_logged_in
+
+        from annotation import protection, sessions
 
         pre_migrate.connect(protection.before_migration, sender=self)
         post_migrate.connect(protection.after_migration, sender=self)
+        user_logged_in.connect(sessions.begin)

@@ -4,6 +4,9 @@ ATTUNE_DEBUG          1 for development; off by default.
 ATTUNE_SECRET_KEY     required when debug is off; also keys the pseudonyms of panel ids.
 ATTUNE_ALLOWED_HOSTS  comma-separated host names.
 ATTUNE_HTTPS          0 only behind no TLS at all (a try-out on one machine).
+ATTUNE_SECOND_FACTOR  0 lets clinicians and staff in with a password alone (a try-out); 0 with debug by default, else 1.
+ATTUNE_IDLE_MINUTES   minutes without a request after which clinicians and staff sign in again; 30 by default.
+ATTUNE_SESSION_HOURS  hours after which they do in any case; 12 by default.
 ATTUNE_VAR            folder of runs, data sets and the SQLite file; ./var by default.
 ATTUNE_MODELS         folder of the base models; models below ATTUNE_VAR by default.
 DATABASE_URL          postgres://... for PostgreSQL; SQLite in ATTUNE_VAR by default.
@@ -13,6 +16,7 @@ ATTUNE_GENERATION_API_KEY
 """
 
 import os
+from datetime import timedelta
 from pathlib import Path
 
 import dj_database_url
@@ -29,8 +33,16 @@ def flag(name: str, default: str) -> bool:
     return value == "1"
 
 
+def whole(name: str, default: str) -> int:
+    value = os.environ.get(name, default)
+    if not value.isdecimal() or int(value) == 0:
+        raise ImproperlyConfigured(f"{name} is {value!r}: set it to a whole number above 0")
+    return int(value)
+
+
 DEBUG = flag("ATTUNE_DEBUG", "0")
 HTTPS = flag("ATTUNE_HTTPS", "0" if DEBUG else "1")
+SECOND_FACTOR = flag("ATTUNE_SECOND_FACTOR", "0" if DEBUG else "1")
 SECRET_KEY = os.environ.get("ATTUNE_SECRET_KEY", "only-for-development" if DEBUG else "")
 if not SECRET_KEY:
     raise ImproperlyConfigured(
@@ -42,10 +54,8 @@ MODELS_DIR = Path(os.environ.get("ATTUNE_MODELS", VAR_DIR / "models")).resolve()
 JUDGE_API_KEY = os.environ.get("ATTUNE_JUDGE_API_KEY", "none")
 GENERATION_API_KEY = os.environ.get("ATTUNE_GENERATION_API_KEY", "none")
 
+# Ours come last: their admin takes the place of what others registered.
 INSTALLED_APPS = [
-    "evaluation",
-    "training",
-    "annotation",
     "django.contrib.admin",
     "django.contrib.auth",
     "django.contrib.contenttypes",
@@ -55,6 +65,14 @@ INSTALLED_APPS = [
     "django_htmx",
     "template_partials",
     "rest_framework",
+    "rest_framework.authtoken",
+    "django_otp",
+    "django_otp.plugins.otp_totp",
+    "django_otp.plugins.otp_static",
+    "axes",
+    "evaluation",
+    "training",
+    "annotation",
 ]
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
@@ -64,9 +82,12 @@ MIDDLEWARE = [
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django_otp.middleware.OTPMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
+    "annotation.sign_in.SignInMiddleware",
+    "axes.middleware.AxesMiddleware",
 ]
 ROOT_URLCONF = "config.urls"
 WSGI_APPLICATION = "config.wsgi.application"
@@ -119,12 +140,30 @@ AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 12}},
     {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
 ]
+AUTHENTICATION_BACKENDS = ["axes.backends.AxesStandaloneBackend", "annotation.roles.RoleBackend"]
 LOGIN_URL = "sign-in"
 LOGIN_REDIRECT_URL = "home"
 LOGOUT_REDIRECT_URL = "sign-in"
+OTP_TOTP_ISSUER = "Attune"
 
-# A participant may rest for days and come back on the same phone.
+# Five failures in a row lock a user name out for a quarter of an hour. By name alone: in a clinic or behind a proxy
+# many share an address, an attacker has many, and so none is stored. What is kept is said in annotation.lockout.
+AXES_FAILURE_LIMIT = 5
+AXES_COOLOFF_TIME = timedelta(minutes=15)
+AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False
+AXES_LOCKOUT_PARAMETERS = ["username"]
+AXES_LOCKOUT_TEMPLATE = "registration/locked_out.html"
+AXES_HANDLER = "annotation.lockout.LeanHandler"
+AXES_USERNAME_CALLABLE = "annotation.lockout.pseudonym"
+AXES_SENSITIVE_PARAMETERS = ["username", "code", "next", "csrfmiddlewaretoken"]
+AXES_ENABLE_ADMIN = AXES_VERBOSE = False
+AXES_DISABLE_ACCESS_LOG = True
+SILENCED_SYSTEM_CHECKS = ["axes.W006"]  # It asks for the address.
+
+# A participant may rest for days and come back on the same phone. Whoever signed in has less time.
 SESSION_COOKIE_AGE = 60 * 60 * 24 * 30
+IDLE_SECONDS = 60 * whole("ATTUNE_IDLE_MINUTES", "30")
+SIGNED_IN_SECONDS = 60 * 60 * whole("ATTUNE_SESSION_HOURS", "12")
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = HTTPS
 SESSION_COOKIE_HTTPONLY = True
 SECURE_HSTS_SECONDS = 60 * 60 * 24 * 365 if HTTPS else 0
@@ -161,6 +200,11 @@ STORAGES = {
 }
 
 REST_FRAMEWORK = {
+    # No Basic authentication: it would pass the second factor by.
+    "DEFAULT_AUTHENTICATION_CLASSES": [
+        "rest_framework.authentication.SessionAuthentication",
+        "annotation.api_tokens.ApiTokenAuthentication",
+    ],
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAdminUser"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "DEFAULT_PAGINATION_CLASS": "rest_framework.pagination.LimitOffsetPagination",

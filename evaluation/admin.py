@@ -11,7 +11,7 @@ from django.urls import URLPattern, path
 from django.utils.decorators import method_decorator
 from django.views.decorators.http import require_safe
 
-from annotation.admin import ReadOnlyAdmin
+from annotation.admin_access import ReadOnlyAdmin
 from annotation.models import RaterKind
 from config.pages import HtmxHttpRequest
 from evaluation import design_admin  # noqa: F401 (registers the designs)
@@ -20,6 +20,7 @@ from evaluation.models import Judge, StudyReport
 
 @admin.register(Judge)
 class JudgeAdmin(ReadOnlyAdmin):
+    study_path = "rater__study"
     list_display = ["rater", "kind", "model", "is_toy"]
     list_select_related = ["rater"]
 
@@ -28,6 +29,7 @@ class JudgeAdmin(ReadOnlyAdmin):
 class StudyReportAdmin(ReadOnlyAdmin):
     """Per study: progress and reliability while the team is blind; outcomes, win rates and judges once unblinded."""
 
+    study_path = "pk"
     list_display = ["title", "status", "progress"]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[StudyReport]:

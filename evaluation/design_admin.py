@@ -17,7 +17,7 @@ from django.urls import URLPattern, path, reverse
 from django.utils.decorators import method_decorator
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from annotation.admin import ReadOnlyAdmin
+from annotation.admin_access import ReadOnlyAdmin, StudyRecordAdmin
 from annotation.design_summary import SECONDS_A_VERDICT, WORDS_A_MINUTE, DesignSummary, summarise_design
 from annotation.designs import discard_design, open_design
 from annotation.errors import StudyError
@@ -37,7 +37,7 @@ class JudgingDesignAdmin(ReadOnlyAdmin):
         css = {"all": ["report.css", "design.css"]}
 
     def has_add_permission(self, request: HttpRequest, *args: Any) -> bool:
-        return admin.ModelAdmin.has_add_permission(self, request)
+        return StudyRecordAdmin.has_add_permission(self, request, *args)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[JudgingDesign]:
         designs: QuerySet[JudgingDesign] = super().get_queryset(request)
@@ -66,7 +66,9 @@ class JudgingDesignAdmin(ReadOnlyAdmin):
             raise PermissionDenied
         study = self.chosen_study(request)
         if study is None:
-            return self.page(request, "choose_study", "Design a clinician study", {"form": StudyForm()})
+            return self.page(
+                request, "choose_study", "Design a clinician study", {"form": StudyForm(user=request.user)}
+            )
         data, files = (request.POST, request.FILES) if request.method == "POST" else (None, None)
         form = DesignForm(data, files, study=study)
         design = form.draw(by=cast("User", request.user)) if form.is_valid() else None
@@ -79,7 +81,7 @@ class JudgingDesignAdmin(ReadOnlyAdmin):
         """The study that the address names; null where it names none. 404 where it cannot be designed."""
         if "study" not in request.GET:
             return None
-        form = StudyForm(request.GET)
+        form = StudyForm(request.GET, user=request.user)
         if not form.is_valid():
             raise Http404
         study: Study = form.cleaned_data["study"]
@@ -127,7 +129,7 @@ class JudgingDesignAdmin(ReadOnlyAdmin):
 
     def advanceable(self, request: HttpRequest, pk: int) -> JudgingDesign:
         design = self.viewable(request, str(pk))
-        if not request.user.has_perm("annotation.advance_study"):
+        if not request.user.has_perm("annotation.advance_study", design.study):
             raise PermissionDenied
         return design
 
@@ -146,7 +148,7 @@ class JudgingDesignAdmin(ReadOnlyAdmin):
 
     def may_open(self, request: HttpRequest, design: JudgingDesign) -> bool:
         hidden = design.opened_at is None and design.study.status != StudyStatus.LOCKED
-        return hidden and request.user.has_perm("annotation.advance_study")
+        return hidden and request.user.has_perm("annotation.advance_study", design.study)
 
     def page(self, request: HttpRequest, name: str, title: str, context: dict[str, Any], **kwargs: Any) -> HttpResponse:
         site = {**self.admin_site.each_context(request), "title": title, "opts": self.opts, "media": self.media}

@@ -3,13 +3,14 @@
 from typing import Any
 
 from django import forms
-from django.contrib.auth.models import User
+from django.contrib.auth.models import AnonymousUser, User
 from django.core.files.uploadedfile import UploadedFile
 
 from annotation.calibration import CalibrationPair, parse_calibration
 from annotation.designs import DesignPlan, draw_design
 from annotation.errors import StudyError
 from annotation.models import JudgingDesign, Response, Split, Study, StudyStatus, System
+from annotation.roles import within_reach
 
 LARGEST_FILE = 1_000_000
 
@@ -17,7 +18,13 @@ LARGEST_FILE = 1_000_000
 class StudyForm(forms.Form):
     """The study that an address such as add/?study=3 names."""
 
-    study = forms.ModelChoiceField(Study.objects.exclude(status=StudyStatus.LOCKED), empty_label=None)
+    study = forms.ModelChoiceField(Study.objects.none(), empty_label=None)
+
+    def __init__(self, *args: Any, user: User | AnonymousUser, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        unlocked = Study.objects.exclude(status=StudyStatus.LOCKED)
+        designable = within_reach(unlocked, user, "annotation.add_judgingdesign", "pk")
+        self.fields["study"].queryset = designable  # type: ignore[attr-defined]  # It chooses among records.
 
 
 class DesignForm(forms.Form):

@@ -48,7 +48,7 @@ def page(request: HtmxHttpRequest, study: Study, slug: str, site: dict[str, Any]
 
 def may_unblind(request: HttpRequest, study: Study) -> bool:
     locked = study.locked_at is not None and study.unblinded_at is None
-    return locked and request.user.has_perm("annotation.unblind_study")
+    return locked and request.user.has_perm("annotation.unblind_study", study)
 
 
 def more(request: HttpRequest, source: Source, slug: str) -> dict[str, Any]:

@@ -18,8 +18,9 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.views.decorators.http import require_safe
 
-from annotation.admin import ReadOnlyAdmin
+from annotation.admin_access import ReadOnlyAdmin
 from annotation.models import Rater
+from annotation.roles import studies_with
 from training.lineage import Lineage
 from training.models import PreferenceDataset, Run
 from training.run_filters import SimulatedFilter, StudyFilter, TaintedFilter
@@ -27,12 +28,13 @@ from training.run_pages import HEADLINES, comparison_of, duration, headline, pag
 
 # Runs of the same kind that the page of a run offers for a comparison, the latest first.
 OFFERED = 50
+OF_REACH = admin.RelatedOnlyFieldListFilter
 
 
 @admin.register(PreferenceDataset)
 class PreferenceDatasetAdmin(ReadOnlyAdmin):
     list_display = ["__str__", "study", "criterion", "pairs", "rankings", "simulated", "tainted", "created_at"]
-    list_filter = ["study", "criterion"]
+    list_filter = [("study", OF_REACH), ("criterion", OF_REACH)]
     list_select_related = ["study", "criterion"]
     exclude = ["raters"]
     readonly_fields = ["simulated", "tainted"]
@@ -88,8 +90,13 @@ class RunChangeList(ChangeList):
 class ComparisonForm(forms.Form):
     """The two runs of an address such as compare/?a=3&b=5."""
 
-    a = forms.ModelChoiceField(Run.objects.all())
-    b = forms.ModelChoiceField(Run.objects.all())
+    a = forms.ModelChoiceField(Run.objects.none())
+    b = forms.ModelChoiceField(Run.objects.none())
+
+    def __init__(self, *args: Any, runs: QuerySet[Run], **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        for field in self.fields.values():
+            field.queryset = runs  # type: ignore[attr-defined]  # Both choose among records.
 
 
 @admin.register(Run)
@@ -103,6 +110,18 @@ class RunAdmin(ReadOnlyAdmin):
 
     class Media:
         css = {"all": ["runs.css"]}
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Run]:
+        """A run may concern several studies, and some none: those are for who sees every study."""
+        runs: QuerySet[Run] = admin.ModelAdmin.get_queryset(self, request)
+        studies = studies_with(request.user, "training.view_run")
+        if studies is None:
+            return runs
+        lineage = Lineage.load()
+        return runs.filter(pk__in={run for study in studies for run in lineage.of_study(study)})
+
+    def allows(self, request: HttpRequest, action: str, obj: Any) -> bool:
+        return super().allows(request, action, None)
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         return RunChangeList
@@ -148,14 +167,14 @@ class RunAdmin(ReadOnlyAdmin):
         run = self.get_object(request, object_id)
         if run is None:
             raise Http404
-        others = Run.objects.filter(kind=run.kind).exclude(pk=run.pk).values_list("pk", "name")[:OFFERED]
+        others = self.get_queryset(request).filter(kind=run.kind).exclude(pk=run.pk).values_list("pk", "name")[:OFFERED]
         context = {"page": page_of(run), "children": run.children.order_by("pk").only("name", "kind"), "others": others}
         return self.page(request, "run", f"Run: {run.name}", context)
 
     @method_decorator(require_safe)
     def compare_view(self, request: HttpRequest) -> HttpResponse:
         self.require_view_permission(request)
-        form = ComparisonForm(request.GET)
+        form = ComparisonForm(request.GET, runs=self.get_queryset(request))
         if not form.is_valid():
             raise Http404
         first, second = form.cleaned_data["a"], form.cleaned_data["b"]

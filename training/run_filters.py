@@ -7,6 +7,7 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 
 from annotation.models import Study
+from annotation.roles import within_reach
 from training.lineage import Lineage
 from training.models import Run
 
@@ -15,7 +16,8 @@ class StudyFilter(admin.SimpleListFilter):
     title = parameter_name = "study"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [(str(pk), title) for pk, title in Study.objects.values_list("pk", "title")]
+        reachable = within_reach(Study.objects.all(), request.user, "training.view_run", "pk")
+        return [(str(pk), title) for pk, title in reachable.values_list("pk", "title")]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Run]) -> QuerySet[Run]:
         known = {str(value) for value, _ in self.lookup_choices}

@@ -51,7 +51,7 @@ def runs(django_user_model):
 
 def sign_in(page, live_server):
     page.goto(f"{live_server.url}/admin/")
-    page.get_by_label("Username").fill("admin")
+    page.get_by_label("User name").fill("admin")
     page.get_by_label("Password").fill("a long password")
     page.keyboard.press("Enter")
     expect(page.get_by_role("heading", name="Studies, training, reports")).to_be_visible()

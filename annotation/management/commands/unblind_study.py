@@ -14,12 +14,12 @@ class Command(StudyCommand):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--study", required=True)
-        parser.add_argument("--by", required=True, metavar="USERNAME", help="who decided it, and may unblind studies")
+        parser.add_argument("--by", required=True, metavar="USERNAME", help="who decided it, and may unblind the study")
 
     def handle(self, *args: Any, **options: Any) -> None:
         study = self.study(options["study"])
         user = get_user_model().objects.filter(username=options["by"]).first()
-        if user is None or not user.has_perm("annotation.unblind_study"):
-            raise InputError(f"user {options['by']!r} is unknown or may not unblind studies: name one who may")
+        if user is None or not user.has_perm("annotation.unblind_study", study):
+            raise InputError(f"user {options['by']!r} is unknown or may not unblind this study: name one who may")
         study.unblind(by=user)
         self.stdout.write(f"study {study.slug} is unblinded")

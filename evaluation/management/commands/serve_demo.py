@@ -29,7 +29,13 @@ class Command(StudyCommand):
         logins = demo.kept("logins.json")
         if not logins:
             raise StudyError("the demonstration is not there yet: run `make demo`")
-        environment = {**os.environ, "ATTUNE_DEBUG": "0", "ATTUNE_HTTPS": "0", "ATTUNE_SECRET_KEY": secret(demo.folder)}
+        environment = {
+            **os.environ,
+            "ATTUNE_DEBUG": "0",
+            "ATTUNE_HTTPS": "0",
+            "ATTUNE_SECOND_FACTOR": "0",
+            "ATTUNE_SECRET_KEY": secret(demo.folder),
+        }
         subprocess.run(
             [sys.executable, "manage.py", "collectstatic", "--no-input", "--verbosity", "0"],
             cwd=settings.BASE_DIR,

@@ -1,0 +1,79 @@
+"""Records of studies in Django's admin: each user reaches those that a role, or a site-wide permission, opens.
+
+An admin of records that belong to studies builds on `StudyRecordAdmin` and says with `study_path` how a record leads to
+its study, as one writes it in a filter.
+"""
+
+from operator import attrgetter
+from typing import Any
+
+from django.contrib import admin
+from django.contrib.auth import get_permission_codename
+from django.db.models import ForeignKey, QuerySet
+from django.forms import ModelChoiceField
+from django.http import HttpRequest
+
+from annotation.models import Study
+from annotation.roles import within_reach
+
+
+def permission(opts: Any, action: str) -> str:
+    return f"{opts.app_label}.{get_permission_codename(action, opts)}"
+
+
+class ByRole:
+    """Permissions asked of the study: that of the record, or the parent of an inline."""
+
+    opts: Any
+
+    def study_of(self, obj: Any) -> Study:
+        study: Study = obj
+        return study
+
+    def allows(self, request: HttpRequest, action: str, obj: Any) -> bool:
+        asked = permission(self.opts, action)
+        return request.user.has_perm(asked) and (
+            obj is None or obj.pk is None or request.user.has_perm(asked, self.study_of(obj))
+        )
+
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return self.allows(request, "add", obj)
+
+    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return self.allows(request, "view", obj) or self.allows(request, "change", obj)
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return self.allows(request, "change", obj)
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return self.allows(request, "delete", obj)
+
+
+class StudyRecordAdmin(ByRole, admin.ModelAdmin):  # type: ignore[type-arg]
+    study_path = "study"
+
+    def study_of(self, obj: Any) -> Study:
+        return super().study_of(obj if self.study_path == "pk" else attrgetter(self.study_path.replace("__", "."))(obj))
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        return within_reach(super().get_queryset(request), request.user, permission(self.opts, "view"), self.study_path)
+
+    def formfield_for_foreignkey(
+        self, db_field: "ForeignKey[Any, Any]", request: HttpRequest, **kwargs: Any
+    ) -> "ModelChoiceField[Any] | None":
+        if db_field.related_model is Study:
+            kwargs["queryset"] = within_reach(Study.objects.all(), request.user, permission(self.opts, "add"), "pk")
+        return super().formfield_for_foreignkey(db_field, request, **kwargs)
+
+
+class ReadOnlyAdmin(StudyRecordAdmin):
+    """Records that software or people made, to be read."""
+
+    def has_add_permission(self, request: HttpRequest, *args: Any) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False

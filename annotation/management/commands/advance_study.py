@@ -1,0 +1,30 @@
+from argparse import ArgumentParser
+from typing import Any
+
+from django.contrib.auth import get_user_model
+
+from annotation.command import StudyCommand
+from annotation.errors import InputError
+from annotation.models import StudyStatus
+
+
+class Command(StudyCommand):
+    help = "Take a study one step on: draft, open, closed, locked. A lock is for good: its data can no longer change."
+    examples = """\
+  manage.py advance_study --study pilot --to open --by admin
+  manage.py advance_study --study pilot --to locked --by admin"""
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("--study", required=True)
+        parser.add_argument("--to", required=True, choices=StudyStatus.values[1:])
+        parser.add_argument("--by", required=True, metavar="USERNAME", help="who decided it, and may advance the study")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        study = self.study(options["study"])
+        user = get_user_model().objects.filter(username=options["by"]).first()
+        if user is None or not user.has_perm("annotation.advance_study", study):
+            raise InputError(f"user {options['by']!r} is unknown or may not advance this study: name one who may")
+        study.advance(StudyStatus(options["to"]), by=user)
+        self.stdout.write(f"study {study.slug} is {study.status}")
+        if study.data_sha256:
+            self.stdout.write(f"sha256 of its data  {study.data_sha256}")
