@@ -98,7 +98,12 @@ def test_who_wins_changes_nothing_but_what_identifies_the_study(team):
 
     def told(study):
         raters = list(study.raters.order_by("pk"))
-        same = {study.slug: "S", study.title: "S", f"studyreport/{study.pk}/": "studyreport/S/"}
+        same = {
+            study.slug: "S",
+            study.title: "S",
+            f"study/{study.pk}/": "study/S/",
+            f"studyreport/{study.pk}/": "studyreport/S/",
+        }
         same |= {f"rater-{rater.pk}": f"rater-{place}" for place, rater in enumerate(raters)}
         same |= {rater.name: f"R{place}" for place, rater in enumerate(raters)}
         pages = {}
