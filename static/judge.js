@@ -72,7 +72,27 @@
     return KEYS[key];
   };
 
-  document.addEventListener("keydown", (event) => {
+  // Until the reply is there, an undo lets the keys wait for the form it brings, and a submission lets them go: nobody
+  // judges a pair unseen.
+  let undoing = false;
+  let leaving = false;
+  const waiting = [];
+  const settled = () => {
+    undoing = leaving = false;
+    while (waiting.length && !undoing) press(waiting.shift());
+  };
+  document.addEventListener("click", ({ target }) => {
+    if (target.closest("#undo")) undoing = true;
+    if (target.closest("#rest")) {
+      for (const row of criteria().filter(isOpen)) row.querySelector(".cannot input").checked = true;
+      goTo(null);
+    }
+  });
+  document.addEventListener("submit", ({ target }) => {
+    leaving = target.id === "verdicts";
+  });
+
+  const press = (event) => {
     const at = document.activeElement;
     const withModifier = event.ctrlKey || event.metaKey || event.altKey;
     let action = null;
@@ -80,8 +100,10 @@
     else if (find("#keys").checked && !withModifier && !at.matches("textarea")) action = actionOf(event);
     if (!action) return;
     event.preventDefault();
-    action();
-  });
+    if (undoing) waiting.push(event);
+    else if (!leaving) action();
+  };
+  document.addEventListener("keydown", press);
 
   document.addEventListener("focusin", mark);
   document.addEventListener("change", (event) => {
@@ -110,6 +132,9 @@
       (find(".feedback") ?? find(".judge h1")).focus({ preventScroll: true });
     } else if (target.id === "verdicts") find(".here")?.focus();
     mark();
+  });
+  document.addEventListener("htmx:afterRequest", ({ detail }) => {
+    if (["undo", "verdicts"].includes(detail.requestConfig.elt.id)) settled();
   });
   prepare();
 })();

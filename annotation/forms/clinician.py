@@ -78,9 +78,6 @@ class VerdictsForm(forms.Form):
     def has_words(self) -> bool:
         return self.has_flags() or bool(self["reason"].value())
 
-    def is_complete(self) -> bool:
-        return all(field.value() for field in self.verdict_fields())
-
     def chosen(self) -> dict[Criterion, Choice]:
         """The verdicts given so far."""
         rest = self.cleaned_data.get("rest")

@@ -20,7 +20,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from django_htmx.http import HttpResponseClientRedirect, push_url, retarget
 
 from annotation.clinic import courses, feedback, spans, tally
-from annotation.comparisons import displayed
+from annotation.display import displayed, rendered
 from annotation.forms.clinician import CompleteVerdictsForm, VerdictsForm
 from annotation.models import Assignment, Criterion, Rater, RaterKind, StudyStatus
 from annotation.models.rater import RaterQuerySet
@@ -154,8 +154,8 @@ def page_of(assignment: Assignment, form: VerdictsForm) -> dict[str, Any]:
         "feedback": feedback(assignment),
         "form": form,
         "prompt": displayed(assignment.comparison.response_a.prompt.text),
-        "left": displayed(assignment.left.text),
-        "right": displayed(assignment.right.text),
+        "left": rendered(assignment.left.text),
+        "right": rendered(assignment.right.text),
     }
 
 

@@ -127,8 +127,8 @@ def test_what_is_left_of_a_pair_cannot_be_judged_in_one_action(signed_in, rater)
     first, second = make_pairs(rater, 2)
     assert signed_in.post(address(name="verdict"), {"rest": "cannot"}).url == address()
     assert list(first.verdicts.values_list("choice", flat=True)) == ["cannot", "cannot"]
-    fragment = signed_in.post(address(2, "verdict"), {"rest": "cannot", "criterion-safety": "left"}, headers=HTMX)
-    assert fragment.content.decode().strip().startswith('<form id="verdicts"')
+    said = signed_in.post(address(2, "verdict"), {"rest": "cannot", "criterion-safety": "left"}, headers=AUTOSAVE)
+    assert said.content.decode() == "Saved, 2 of 2"
     assert set(second.verdicts.values_list("criterion__key", "choice")) == {("empathy", "cannot"), ("safety", "left")}
     assert not Assignment.objects.submitted().exists()
 

@@ -113,7 +113,7 @@ def test_the_summary_counts_what_was_judged_in_this_session_and_in_all(signed_in
     assert rows == {
         "Pairs judged": ["1", "3"],
         "Time, without breaks": ["1 minute 30 seconds", "4 minutes"],
-        "A pair, at the median": ["1 minute 30 seconds", "1 minute"],
+        "Usual time for a pair": ["1 minute 30 seconds", "1 minute"],
         "Verdicts you could not give": ["1", "3"],
         "Safety flags you raised": ["1", "3"],
     }
