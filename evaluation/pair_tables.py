@@ -61,7 +61,7 @@ def of_complete(ratings: Ratings, pairs: IntArray) -> PairFeatures:
     first, second = ratings.codes[pairs[:, 0]], ratings.codes[pairs[:, 1]]
     size = len(ratings.categories)
     margins = ratings.codes[:, None, :] == np.arange(size)[:, None]
-    features = np.vstack([first == second, margins.reshape(-1, len(ratings.clusters))])
+    features = np.vstack([first == second, margins.reshape(len(ratings.raters) * size, len(ratings.clusters))])
     rows = len(pairs) + pairs[:, :, None] * size + np.arange(size)
     return PairFeatures(ratings.counted(features), rows[:, 0], rows[:, 1], np.full(len(pairs), len(ratings.clusters)))
 

@@ -9,11 +9,12 @@ from itertools import combinations_with_replacement
 from typing import Any
 
 import numpy as np
-from scipy.stats import binom, multinomial
+from scipy.stats import multinomial
 
 from evaluation.bootstrap import FloatArray, summarise
 from evaluation.coefficients import cohen_kappa, gwet_ac1, krippendorff_alpha, percent_agreement
 from evaluation.statistics import Statistic, undefined
+from evaluation.symmetry import exact_mcnemar
 
 STUDIES = 4000
 SIGNIFICANT = 0.05
@@ -128,7 +129,7 @@ def expected_precision(
         gwet_ac1=expected(gwet_ac1(patterns, drawn), items, reason),
         cohen_kappa=expected_kappa(assumptions, round(shared), studies, rng),
         win_rate=expected(wins / items, items, reason),
-        power=float((mcnemar_ps(wins, losses) <= SIGNIFICANT).mean()),
+        power=float((exact_mcnemar(wins, losses) <= SIGNIFICANT).mean()),
         items_a_rater=items * per_item / raters,
         shared_items=shared,
         studies=studies,
@@ -181,8 +182,3 @@ def expected_kappa(assumptions: Assumptions, shared: int, studies: int, rng: np.
     cells = assumptions.beyond_chance * np.diag(shares) + (1 - assumptions.beyond_chance) * np.outer(shares, shares)
     tables = rng.multinomial(shared, cells.ravel() / cells.sum(), size=studies).reshape(studies, 3, 3)
     return expected(cohen_kappa(tables.astype(np.float64)), shared, "most studies would have one category only")
-
-
-def mcnemar_ps(wins: FloatArray, losses: FloatArray) -> FloatArray:
-    """Exact two-sided p of each study; 1 where no prompt is decided."""
-    return np.minimum(1.0, 2 * binom.cdf(np.minimum(wins, losses), wins + losses, 0.5))

@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.stats import binomtest
 
 from evaluation.bootstrap import FloatArray, bootstrap, ratio, summarise
 from evaluation.statistics import Statistic, wilson
+from evaluation.symmetry import exact_mcnemar
 
 LABELS = ("A", "tie", "B")
 PAIR = ["prompt", "system_a", "system_b", "criterion"]
@@ -172,7 +172,7 @@ def shares_of(hits: FloatArray) -> Any:
 
 def mcnemar_p(wins: int, losses: int) -> float:
     """Exact two-sided McNemar test: the binomial test of the discordant prompts. 1 where there is none."""
-    return float(binomtest(wins, wins + losses, 0.5).pvalue) if wins + losses else 1.0
+    return float(exact_mcnemar(wins, losses))
 
 
 def checked(frame: pd.DataFrame) -> None:
