@@ -15,7 +15,9 @@ from statsmodels.stats.multitest import multipletests
 
 from evaluation.agreement import (
     agreement,
+    brennan_prediger,
     cohen_kappa,
+    conger_kappa,
     fleiss_kappa,
     gwet_ac1,
     krippendorff_alpha,
@@ -67,9 +69,9 @@ def with_judge(matrix, judged):
 def test_krippendorffs_own_example_with_missing_ratings():
     vector = VECTORS["kalpha_krippendorff2011_4obs"]
     counts = counts_of(np.array(vector["inputs"]["ratings_by_rater"], dtype=float).T)
-    for level in ("nominal", "ordinal"):
-        expected = vector["expected"][level]
-        assert krippendorff_alpha(counts, level=level)[0] == pytest.approx(expected, abs=1e-12)
+    for level in vector["inputs"]["levels"]:
+        found = krippendorff_alpha(counts, level=level, values=[1, 2, 3, 4, 5])[0]
+        assert found == pytest.approx(vector["expected"][level], abs=1e-12)
 
 
 def test_krippendorffs_example_of_two_observers():
@@ -90,6 +92,9 @@ def test_gwets_four_raters_with_missing_ratings():
     assert gwet_ac1(counts)[0] == pytest.approx(vector["expected"]["gwet_ac1"], abs=1e-9)
     assert fleiss_kappa(counts)[0] == pytest.approx(vector["expected"]["fleiss_kappa"], abs=1e-9)
     assert krippendorff_alpha(counts)[0] == pytest.approx(vector["expected"]["krippendorff_nominal"], abs=1e-9)
+    assert brennan_prediger(counts)[0] == pytest.approx(vector["expected"]["brennan_prediger"], abs=1e-9)
+    codes = np.array(vector["inputs"]["ratings_by_subject"], dtype=float)
+    assert conger_kappa(codes)[0] == pytest.approx(vector["expected"]["conger_kappa"], abs=1e-9)
 
 
 def test_gwets_two_abstractors():
@@ -105,6 +110,14 @@ def test_gwets_two_abstractors():
         (percent_agreement, "percent_agreement"),
     ]:
         assert function(counts)[0] == pytest.approx(expected[name], abs=1e-12), name
+
+
+def test_a_level_without_its_values_or_unknown_is_refused():
+    counts = np.array([[2.0, 0.0], [1.0, 1.0]])
+    with pytest.raises(ValueError, match="needs the value"):
+        krippendorff_alpha(counts, level="interval")
+    with pytest.raises(ValueError, match="not 'log'"):
+        krippendorff_alpha(counts, level="log")
 
 
 def test_cohens_kappa_of_the_worked_example():
