@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 
 import pandas as pd
 
+from evaluation.bradley_terry import bradley_terry
 from evaluation.charts import Bars, Chart
 from evaluation.corrections import holm
 from evaluation.ratings import HUMAN
@@ -23,8 +24,14 @@ RATES = (
 )
 
 
+STRENGTHS = (
+    "Log strengths, their mean being 0: exp of a difference is the odds of a win over a loss. Davidson's extension of "
+    "Bradley and Terry's model to ties, every verdict a comparison. Intervals: 95 %, bootstrap over prompts."
+)
+
+
 def sections(source: Source) -> tuple[Section, ...]:
-    return (*pair_sections(source), rates_section(source))
+    return (*pair_sections(source), rates_section(source), *strength_sections(source))
 
 
 def pair_sections(source: Source) -> Iterable[Section]:
@@ -111,9 +118,35 @@ def rates_section(source: Source) -> Section:
     return Section("Win rates", tables=tuple(tables), note=RATES, empty="Nothing has been compared.")
 
 
+def strength_sections(source: Source) -> Iterable[Section]:
+    """Only where three systems or more met: of two, the shares say all there is."""
+    tables = [
+        strength_table(source, name, title, who, rows)
+        for name, title, who, rows in votes(source)
+        if len({*rows["system_a"], *rows["system_b"]}) > 2
+    ]
+    if tables:
+        yield Section("Strengths", tables=tuple(tables), note=STRENGTHS)
+
+
+def strength_table(source: Source, name: str, title: str, who: list[RaterRow], rows: pd.DataFrame) -> Table:
+    found = bradley_terry(rows, draws=DRAWS, seed=SEED)
+    keys = [key for key in source.criteria if key in found]
+    systems = list(dict.fromkeys(system for key in keys for system in found[key].systems))
+    return Table(
+        f"strengths-{name}",
+        source.caption(f"Log strengths of systems by Bradley-Terry with ties: {title}", who),
+        ("System", *(source.criteria[key] for key in keys)),
+        (
+            *((system, *(found[key].systems.get(system) for key in keys)) for system in systems),
+            ("Chance of a tie between equals", *(found[key].ties for key in keys)),
+        ),
+    )
+
+
 def votes(source: Source) -> Iterable[tuple[str, str, list[RaterRow], pd.DataFrame]]:
     """(name, title, raters, labels) of the clinicians together, and of each judge."""
-    yield "clinicians", "Clinicians' majorities", source.clinicians, source.people
+    yield "clinicians", "Clinicians", source.clinicians, source.people
     judged = source.labels[source.labels["rater_kind"] != HUMAN]
     for judge in source.judges:
         yield f"judge-{judge.pk}", judge.display, [judge], judged[judged["rater"] == judge.name]
@@ -124,7 +157,7 @@ def rate_table(source: Source, name: str, title: str, who: list[RaterRow], rows:
     keys = [key for key in source.criteria if (rows["criterion"] == key).any()]
     return Table(
         f"win-rates-{name}",
-        source.caption(f"Win rates, {title}", who),
+        source.caption(f"Win rates by majorities: {title}", who),
         ("System", *(source.criteria[key] for key in keys)),
         tuple((system, *(by.get(key) for key in keys)) for system, by in rates.items()),
     )

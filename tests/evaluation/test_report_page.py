@@ -130,6 +130,25 @@ def test_each_pair_of_systems_has_its_own_outcomes(viewer):
     assert titles[:2] == ["Base and MODPO", "Base and DPO"]
 
 
+def test_three_systems_have_strengths(viewer):
+    study = judged_study(comparisons=4)
+    base, _ = study.systems.order_by("pk")
+    other = make_system(study, name="DPO")
+    rater = study.raters.filter(kind="clinician").first()
+    for choice in (Choice.LEFT, Choice.RIGHT, Choice.TIE):
+        submit(make_comparison(make_prompt(study), base, other), rater, choice)
+    study.advance(StudyStatus.CLOSED)
+    study.advance(StudyStatus.LOCKED)
+    study.unblind()
+    rows = table_in(opened(viewer, study, "outcomes"), "strengths-clinicians").rows
+    assert [row[0] for row in rows] == ["Base", "MODPO", "DPO", "Chance of a tie between equals"]
+    strengths = [row[1].value for row in rows[:3]]
+    assert sum(strengths) == pytest.approx(0, abs=1e-9)
+    assert strengths[1] > strengths[0]
+    # DPO and Base won one each.
+    assert strengths[2] == pytest.approx(strengths[0])
+
+
 def test_agreement_stands_with_the_judge_beside_the_clinicians_and_the_tests_verdict_in_a_sentence(viewer):
     study = judged_study(comparisons=30, unblinded=True)
     response = opened(viewer, study, "agreement")
