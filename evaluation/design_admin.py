@@ -9,6 +9,7 @@ from typing import Any, cast
 from django.contrib import admin, messages
 from django.contrib.auth.models import User
 from django.core.exceptions import PermissionDenied
+from django.core.paginator import Page, Paginator
 from django.db.models import Count, Q, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import redirect
@@ -24,6 +25,7 @@ from annotation.errors import StudyError
 from annotation.models import JudgingDesign, Study, StudyStatus
 from evaluation.design_forms import AssumptionsForm, DesignForm, OpeningForm, StudyForm
 
+READ_AT_ONCE = 20
 TEMPLATES = "admin/annotation/judgingdesign"
 
 
@@ -56,7 +58,12 @@ class JudgingDesignAdmin(ReadOnlyAdmin):
             path(f"<int:pk>/{name}/", self.admin_site.admin_view(view), name=f"annotation_judgingdesign_{name}")
             for name, view in (("open", self.open_view), ("discard", self.discard_view))
         ]
-        return [*acts, *super().get_urls()]
+        texts = self.admin_site.admin_view(self.phrases_view)
+        return [
+            *acts,
+            path("<int:pk>/phrases/", texts, name="annotation_judgingdesign_phrases"),
+            *super().get_urls(),
+        ]
 
     @method_decorator(require_http_methods(["GET", "HEAD", "POST"]))
     def add_view(
@@ -92,6 +99,14 @@ class JudgingDesignAdmin(ReadOnlyAdmin):
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
         return self.review(request, self.viewable(request, object_id), OpeningForm())
+
+    @method_decorator(require_safe)
+    def phrases_view(self, request: HttpRequest, pk: int) -> HttpResponse:
+        from evaluation.design_telltales import telltales_of
+
+        design = self.viewable(request, str(pk))
+        page: Page[Any] = Paginator(telltales_of(design).telling, READ_AT_ONCE).get_page(request.GET.get("page"))
+        return self.page(request, "phrases", f"Phrases found: {design}", {"design": design, "page": page})
 
     @method_decorator(require_POST)
     def open_view(self, request: HttpRequest, pk: int) -> HttpResponse:
@@ -134,8 +149,11 @@ class JudgingDesignAdmin(ReadOnlyAdmin):
         return design
 
     def review(self, request: HttpRequest, design: JudgingDesign, opening: OpeningForm, **kwargs: Any) -> HttpResponse:
+        from evaluation.design_telltales import telltales_of
+
         summary = summarise_design(design)
         context = {
+            "telltales": telltales_of(design),
             "design": design,
             "summary": summary,
             "opening": opening,

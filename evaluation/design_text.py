@@ -6,13 +6,16 @@ from typing import Any
 from annotation.design_summary import SECONDS_A_VERDICT, WORDS_A_MINUTE, DesignSummary, Workload
 from annotation.models import JudgingDesign
 from evaluation.design_precision import Expectation
+from evaluation.design_telltales import Telltales
 from evaluation.tables import grid
 
 
-def design_text(design: JudgingDesign, summary: DesignSummary, expected: Sequence[Expectation]) -> str:
+def design_text(
+    design: JudgingDesign, summary: DesignSummary, expected: Sequence[Expectation], telltales: Telltales
+) -> str:
     strata = grid(["stratum", "to draw from", "drawn"], [[name, str(n), str(k)] for name, n, k in summary.strata])
-    parts = (strata, "\n".join(workload_lines(summary)), "\n".join(precision_lines(expected)))
-    return "\n\n".join([headline(design, summary), *parts])
+    parts = (workload_lines(summary), precision_lines(expected), telltale_lines(telltales))
+    return "\n\n".join([headline(design, summary), strata, *map("\n".join, parts)])
 
 
 def headline(design: JudgingDesign, summary: DesignSummary) -> str:
@@ -58,12 +61,22 @@ def precision_row(row: Expectation) -> list[str]:
     return [*size, *(str(statistic) for statistic in statistics), f"{precision.power:.0%}"]
 
 
+def telltale_lines(telltales: Telltales) -> Iterator[str]:
+    yield f"Responses that say who or what wrote them: {len(telltales.telling)} of {telltales.responses}."
+    if telltales.telling:
+        yield grid(["kind", "phrase", "responses"], [[kind, phrase, str(n)] for kind, phrase, n in telltales.phrases])
+    yield "Habits, and how often each alone tells two systems apart (50 % is chance):"
+    yield from (f"{guesses:5.0%}  {habit}" for guesses, habit in telltales.habits)
+
+
 def between(extremes: tuple[int, int]) -> str:
     fewest, most = extremes
     return str(fewest) if fewest == most else f"{fewest} to {most}"
 
 
-def design_json(design: JudgingDesign, summary: DesignSummary, expected: Sequence[Expectation]) -> dict[str, Any]:
+def design_json(
+    design: JudgingDesign, summary: DesignSummary, expected: Sequence[Expectation], telltales: Telltales
+) -> dict[str, Any]:
     return {
         "design": {
             "study": design.study.slug,
@@ -77,4 +90,10 @@ def design_json(design: JudgingDesign, summary: DesignSummary, expected: Sequenc
         },
         "summary": summary.as_dict(),
         "precision": [{**row.precision.as_dict(), "chosen": row.chosen} for row in expected],
+        "telltales": {
+            "responses": telltales.responses,
+            "telling": len(telltales.telling),
+            "phrases": [{"kind": kind, "phrase": phrase, "responses": n} for kind, phrase, n in telltales.phrases],
+            "habits": [{"said": habit, "guesses": guesses} for guesses, habit in telltales.habits],
+        },
     }

@@ -61,7 +61,7 @@ def test_axe_finds_nothing_and_nothing_overflows_a_phone(team, live_server, sche
     team.emulate_media(color_scheme=scheme)
     draw(team, live_server)
     design = JudgingDesign.objects.get()
-    addresses = ("add/", f"add/?study={design.study_id}", f"{design.pk}/change/")
+    addresses = ("add/", f"add/?study={design.study_id}", f"{design.pk}/change/", f"{design.pk}/phrases/")
     for address in addresses:
         team.goto(f"{live_server.url}/admin/annotation/judgingdesign/{address}")
         assert team.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")

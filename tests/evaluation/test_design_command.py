@@ -68,7 +68,8 @@ def test_json_holds_design_summary_and_precision(study, capsys):
     (chosen,) = (row for row in told["precision"] if row["chosen"])
     assert (chosen["items"], chosen["per_item"]) == (10, 6)
     assert set(chosen["win_rate"]) == {"value", "low", "high", "n", "reason"}
-    assert told["self_identifying"] == {"responses": 20, "telling": 0, "phrases": []}
+    telltales = told["telltales"]
+    assert (telltales["responses"], telltales["telling"], telltales["phrases"]) == (20, 0, [])
     assert told["stored"] is True
 
 

@@ -211,9 +211,10 @@ def test_responses_that_name_their_writer_are_found_and_shown_without_it(study, 
         systems[1].responses.filter(prompt=prompt).update(text=text)
     design = drawn(study, systems, prompts=20)
     client = member(*ALL)
-    phrases = client.get(page("change", design.pk)).context["phrases"]
-    assert (phrases.responses, len(phrases.telling)) == (40, 3)
-    assert [(kind, n) for kind, _, n in phrases.counts] == [("machine", 3)]
+    telltales = client.get(page("change", design.pk)).context["telltales"]
+    assert (telltales.responses, len(telltales.telling)) == (40, 3)
+    assert [(kind, n) for kind, _, n in telltales.phrases] == [("machine", 3)]
+    assert telltales.habits[0][0] > 0.5
     text = client.get(page("phrases", design.pk)).content.decode()
     assert text.count("<mark>As an AI language model</mark>, I hear &lt;b&gt;you") == 3
     assert "modpo" not in text

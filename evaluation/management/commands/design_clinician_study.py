@@ -43,6 +43,7 @@ class Command(StudyCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         # Late: scipy takes a moment to load.
         from evaluation.design_precision import expectations
+        from evaluation.design_telltales import find_telltales
         from evaluation.design_text import design_json, design_text
 
         study = self.study(options["study"])
@@ -53,7 +54,8 @@ class Command(StudyCommand):
                     discard_design(design)
             design = draw_design(study, plan)
             summary = summarise_design(design)
-            found = design, summary, expectations(design, raters=len(summary.workloads) or None)
+            expected = expectations(design, raters=len(summary.workloads) or None)
+            found = design, summary, expected, find_telltales(design)
             text, as_json = design_text(*found), design_json(*found) | {"stored": not options["dry_run"]}
             transaction.set_rollback(options["dry_run"])
         if options["json"]:
