@@ -37,7 +37,6 @@ class Profile:
         seconds: median a comparison, from first sight to submission.
         left: share of left among the verdicts that chose a side; 0.5 is no bias.
         rest: mean share of the other raters who gave the same label.
-        repeated: share of the verdicts on repeated pairs that name the same winner again.
     """
 
     rater: str
@@ -46,7 +45,6 @@ class Profile:
     cannot: Statistic
     left: Statistic
     rest: Statistic
-    repeated: Statistic
     stretches: tuple[Stretch, ...]
 
 
@@ -75,7 +73,6 @@ def profile(name: str, rows: pd.DataFrame, *, draws: int, seed: int) -> Profile:
     first = rows[rows["presentation"] == 1].reset_index(drop=True)
     judged = first["label"].notna()
     sided = judged & (first["choice"] != "tie")
-    again = second_looks(rows)
     compared = first["rest"].notna()
     stretch = stretch_of(first)
     counted = {
@@ -102,19 +99,8 @@ def profile(name: str, rows: pd.DataFrame, *, draws: int, seed: int) -> Profile:
         cannot=found["cannot"],
         left=found["left"],
         rest=found["rest"],
-        repeated=item_shares(again["item"], {"same": (again["same"], again["same"] | True)}, draws=draws, seed=seed)[
-            "same"
-        ],
         stretches=tuple(stretches),
     )
-
-
-def second_looks(rows: pd.DataFrame) -> pd.DataFrame:
-    """item, same: whether both looks at an item name the same winner on a criterion."""
-    judged = rows[rows["label"].notna()]
-    looks = judged.groupby(["item", "criterion"], sort=False)["label"].agg(["size", "nunique"]).reset_index()
-    twice = looks[looks["size"] == 2].reset_index(drop=True)
-    return twice.assign(same=twice["nunique"] == 1)
 
 
 def stretch_of(rows: pd.DataFrame) -> "np.ndarray[tuple[int], np.dtype[np.int64]]":

@@ -2,21 +2,30 @@
 
 from typing import Any
 
+import pandas as pd
+
 from evaluation.charts import Chart, Dots, Drift
+from evaluation.intra_rater import intra_rater
 from evaluation.labels import judge_checks
 from evaluation.rater_profiles import Profile, profiles
 from evaluation.ratings import HUMAN
 from evaluation.report_raters import RaterRow
-from evaluation.report_source import DRAWS, SEED, Source
+from evaluation.report_source import DRAWS, POOLED, SEED, Source
 from evaluation.report_tables import Section, Table
 from evaluation.statistics import Statistic
 
 HOW = (
     "Agreement with the rest: mean share of the other clinicians who gave the same label. Left: among the verdicts "
-    "that chose a side, 0.50 is no bias. Same again: the same winner on a pair seen a second time. Intervals: 95 %, "
+    "that chose a side, 0.50 is no bias. Intervals: 95 %, "
     "bootstrap over comparisons; of the median, by order statistics."
 )
-COLUMNS = ("Median seconds", "Agreement with the rest", "Same again", "Ties", "Cannot judge", "Left")
+COLUMNS = ("Median seconds", "Agreement with the rest", "Ties", "Cannot judge", "Left")
+AGAIN = {
+    "percent_agreement": "Same again",
+    "percent_agreement_without_ties": "Without ties",
+    "cohen_kappa": "Cohen's kappa",
+    "gwet_ac1": "Gwet AC1",
+}
 NOBODY = "No clinician has submitted a verdict yet."
 
 
@@ -37,7 +46,42 @@ def sections(source: Source) -> tuple[Section, ...]:
         tuple((row.display, *cells(found[row.name]), statistic_of(others.get(row.name))) for row in rows),
         tuple(f"../rater-{row.pk}/" for row in rows),
     )
-    return (Section("Clinicians", tables=(table,) if rows else (), note=HOW, empty=NOBODY),)
+    clinicians = Section("Clinicians", tables=(table,) if rows else (), note=HOW, empty=NOBODY)
+    return (clinicians, *([within_section(source)] if rows else []))
+
+
+def within_section(source: Source) -> Section:
+    """How far clinicians agree with themselves on the pairs that they saw twice."""
+    found: dict[str, Any] = source.kept("intra-rater", lambda: intra_rater(seen(source), draws=DRAWS, seed=SEED))
+    if not found["pooled"]["percent_agreement"].n:
+        return Section("Within clinicians", empty="No clinician has seen a pair twice.")
+    names = {row.name: row.display for row in source.clinicians}
+    tables = (
+        within_table(source, "raters", "Clinician", {names[name]: own for name, own in found["raters"].items()}),
+        within_table(
+            source,
+            "criteria",
+            "Criterion",
+            {name: found["criteria"][key] for key, name in source.criteria.items() if key in found["criteria"]}
+            | {POOLED: found["pooled"]},
+        ),
+    )
+    return Section("Within clinicians", tables=tables, note="First and second look at the same pair, in system order.")
+
+
+def within_table(source: Source, name: str, what: str, found: dict[str, Any]) -> Table:
+    return Table(
+        f"within-{name}",
+        source.caption(f"Agreement of clinicians with themselves, by {what.lower()}", source.clinicians),
+        (what, *AGAIN.values()),
+        tuple((title, *(own.get(key) for key in AGAIN)) for title, own in found.items()),
+    )
+
+
+def seen(source: Source) -> pd.DataFrame:
+    """The verdicts of clinicians that have a label."""
+    frame = source.verdicts
+    return frame[(frame["rater_kind"] == HUMAN) & frame["label"].notna()]
 
 
 def statistic_of(found: dict[str, Any] | None) -> Statistic | None:
@@ -45,7 +89,7 @@ def statistic_of(found: dict[str, Any] | None) -> Statistic | None:
 
 
 def cells(profile: Profile) -> tuple[Statistic, ...]:
-    return (profile.seconds, profile.rest, profile.repeated, profile.ties, profile.cannot, profile.left)
+    return (profile.seconds, profile.rest, profile.ties, profile.cannot, profile.left)
 
 
 def rater_sections(source: Source, rater: RaterRow) -> tuple[Section, ...]:

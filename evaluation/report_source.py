@@ -20,7 +20,7 @@ DRAWS, SEED, EPSILON = 2000, 0, 0.2
 ORDER = ("B", "tie", "A")
 POOLED = "All criteria pooled"
 # Part of every key of what is kept: raise it when what is kept changes its shape.
-VERSION = 4
+VERSION = 5
 KEPT_FOR = 60 * 60 * 24 * 90
 
 T = TypeVar("T")

@@ -34,16 +34,14 @@ def test_agreement_with_the_rest_is_the_share_of_others_with_the_same_label():
     assert rest[7:].isna().all()
 
 
-def test_a_profile_counts_first_looks_and_holds_second_ones_against_them():
+def test_a_profile_counts_first_looks_alone():
     first = profiles(THREE, draws=50)["C1"]
     assert first.rest.value == pytest.approx(0.75)
     assert first.ties.value == pytest.approx(1 / 3)
     assert (first.left.value, first.left.n) == (1.0, 2)
-    assert (first.repeated.value, first.repeated.n) == (0.5, 2)
     assert first.seconds.value == 20.0
     second = profiles(THREE, draws=50)["C2"]
     assert (second.cannot.value, second.cannot.n) == (0.5, 2)
-    assert second.repeated.reason == "no verdict counts for it"
 
 
 def test_a_rater_who_is_alone_has_no_agreement_and_says_why():

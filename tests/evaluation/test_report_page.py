@@ -204,6 +204,19 @@ def test_a_clinician_has_a_page_of_times_sides_and_drift(viewer):
     assert viewer.get(page_of(study, f"rater-{study.raters.get(name='gpt').pk}")).status_code == 404
 
 
+def test_clinicians_are_held_against_themselves_on_pairs_seen_twice(viewer):
+    study = judged_study(comparisons=2)
+    assert "No clinician has seen a pair twice." in text_of(viewer, study, "raters")
+    rater = study.raters.filter(kind="clinician").first()
+    same, other = study.comparisons.order_by("pk")
+    # At first sight it chose left of one pair and right of the other, with the first system on the left.
+    submit(same, rater, Choice.RIGHT, a_on_left=False, presentation=2)
+    submit(other, rater, Choice.RIGHT, a_on_left=False, presentation=2)
+    rows = {name: first for name, first, *_ in table_in(opened(viewer, study, "raters"), "within-raters").rows}
+    assert (rows[rater.name].value, rows[rater.name].n) == (0.5, 4)
+    assert {first.value for name, first in rows.items() if name != rater.name} == {None}
+
+
 def test_position_bias_shows_clinicians_and_judges(viewer):
     study = judged_study(unblinded=True)
     response = opened(viewer, study, "position")
