@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import krippendorff
 import numpy as np
@@ -43,15 +43,15 @@ def frame_of(codes: np.ndarray, judge: int) -> pd.DataFrame:
     return pd.DataFrame(
         {
             "item": item,
-            "rater": pd.Categorical.from_codes(rater, names),
-            "criterion": pd.Categorical.from_codes(criterion, [f"c{number}" for number in range(len(codes))]),
-            "label": pd.Categorical.from_codes(codes.ravel(), LABELS),
+            "rater": pd.Categorical.from_codes(rater, pd.Index(names)),
+            "criterion": pd.Categorical.from_codes(criterion, pd.Index([f"c{number}" for number in range(len(codes))])),
+            "label": pd.Categorical.from_codes(codes.ravel(), pd.Index(LABELS)),
             "rater_kind": np.array(kinds)[rater],
         }
     )
 
 
-def loop(codes: np.ndarray, level: str) -> None:
+def loop(codes: np.ndarray, level: Literal["ordinal", "nominal"]) -> None:
     """`LOOPED` resamples of the items: alpha of each criterion and of all pooled, one call after another."""
     rng = np.random.default_rng(1)
     for _ in range(LOOPED):
@@ -79,7 +79,7 @@ def cpu_seconds(*tasks: Callable[[], Any]) -> list[float]:
             task()
             marks.append(time.process_time())
         tries.append(np.diff(marks))
-    return np.min(tries, axis=0).tolist()
+    return [float(seconds) for seconds in np.min(tries, axis=0)]
 
 
 def study() -> None:

@@ -100,4 +100,5 @@ def confusion(ratings: Ratings) -> list[list[int]]:
     """How often one rater gave the row's category and another the column's, over all ordered pairs of raters of a unit:
     symmetric, and each disagreement counts on both sides."""
     counts = ratings.counts
-    return np.rint(counts @ counts.T - np.diag(counts.sum(axis=1))).astype(int).tolist()  # type: ignore[no-any-return]
+    pairs: list[list[int]] = (counts @ counts.T - np.diag(counts.sum(axis=1))).astype(int).tolist()
+    return pairs

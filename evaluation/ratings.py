@@ -102,13 +102,14 @@ class Labels:
         unit = self.item[rows] * len(self.criteria) + self.criterion[rows]
         rated, place = np.unique(unit[~judge], return_inverse=True)
         people, column = np.unique(rater[~judge], return_inverse=True)
-        codes = np.full((len(people), len(rated)), -1, dtype=np.int16)
+        small = np.min_scalar_type(-max(1, len(self.categories)))
+        codes = np.full((len(people), len(rated)), -1, dtype=small)
         codes[column, place] = label[~judge]
         judged = {}
         for name in np.unique(rater[judge]):
             own = np.flatnonzero(judge & (rater == name))
             own = own[np.isin(unit[own], rated)]
-            judged[self.raters[name]] = np.full(len(rated), -1, dtype=np.int16)
+            judged[self.raters[name]] = np.full(len(rated), -1, dtype=small)
             judged[self.raters[name]][np.searchsorted(rated, unit[own])] = label[own]
         clusters = np.unique(rated // len(self.criteria), return_inverse=True)[1]
         return Ratings(codes, judged, clusters, tuple(self.raters[name] for name in people), self.categories)
