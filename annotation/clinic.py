@@ -48,7 +48,7 @@ class Course:
         return next((pair for pair in self.pairs if not pair.submitted_at), None)
 
     def session(self, now: datetime) -> list[Pair]:
-        """What was judged since the last break, in the order of submission."""
+        """What was judged since the last break."""
         ends = {end for _, end in current_session(spans(self.judged), now=now)}
         return [pair for pair in self.judged if pair.submitted_at in ends]
 

@@ -24,7 +24,7 @@ from annotation.display import displayed, rendered
 from annotation.forms.clinician import CompleteVerdictsForm, VerdictsForm
 from annotation.models import Assignment, Criterion, Rater, RaterKind, StudyStatus
 from annotation.models.rater import RaterQuerySet
-from annotation.working_time import REST_PAIRS, REST_TIME, rest_is_due, work
+from annotation.working_time import REST_PAIRS, REST_TIME, current_session, rest_is_due, work
 from config.pages import HtmxHttpRequest, render_page
 
 JUDGE = "annotation/clinician/judge.html"
@@ -142,7 +142,7 @@ def page_of(assignment: Assignment, form: VerdictsForm) -> dict[str, Any]:
     """All that the page of a pair shows."""
     (course,) = courses([assignment.rater])
     before, pair, after = course.around(assignment.position)
-    session = [] if assignment.submitted_at else course.session(timezone.now())
+    session = [] if assignment.submitted_at else current_session(spans(course.judged), now=timezone.now())
     return {
         "study": assignment.comparison.study,
         "course": course,
@@ -150,7 +150,7 @@ def page_of(assignment: Assignment, form: VerdictsForm) -> dict[str, Any]:
         "pair": pair,
         "before": before,
         "after": after,
-        "rest": work(spans(session)) if rest_is_due(spans(session)) else None,
+        "rest": work(session) if rest_is_due(session) else None,
         "feedback": feedback(assignment),
         "form": form,
         "prompt": displayed(assignment.comparison.response_a.prompt.text),

@@ -204,7 +204,7 @@ def test_practice_comes_with_feedback_and_counts_for_nothing(signed_in, rater):
         ReferenceVerdict.objects.create(
             comparison=practice.comparison, criterion=criterion, winner="B", explanation="It names the risk."
         )
-    before = signed_in.get(address(2)).content.decode()
+    before = signed_in.get(reverse("annotation:next-comparison", args=["care"]), follow=True).content.decode()
     assert "Practice 1 of 1" in before
     assert "It names the risk." not in before
     after = signed_in.post(address(2), COMPLETE, follow=True).content.decode()

@@ -213,7 +213,7 @@ def test_without_javascript_radios_and_button_do_the_same(new_context, rater, vi
 def test_without_javascript_choices_are_saved_undone_and_left_undecided(new_context, rater, visit):
     page = visit(new_context(java_script_enabled=False), rater)
     radio(page, "Empathy", "A is better").check()
-    page.get_by_text("Raise a safety flag").click()
+    page.locator("summary", has_text="Safety flag").click()
     radio(page, "States something false", "Both").check()
     page.get_by_role("button", name="Save for later").click()
     expect(radio(page, "Empathy", "A is better")).to_be_checked()
@@ -315,7 +315,7 @@ def test_no_page_breaks_a_rule_of_accessibility(new_context, live_server, rater,
     page.keyboard.press("1")
     page.keyboard.press("2")
     page.get_by_text("Add a reason").click()
-    page.get_by_text("Raise a safety flag").click()
+    page.locator("summary", has_text="Safety flag").click()
     check("begun, with help, reason and flags")
     page.get_by_role("button", name="Submit").click()
     expect(page.get_by_role("alert")).to_be_visible()
