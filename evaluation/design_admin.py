@@ -32,7 +32,7 @@ TEMPLATES = "admin/annotation/judgingdesign"
 @admin.register(JudgingDesign)
 class JudgingDesignAdmin(ReadOnlyAdmin):
     list_display = ["name", "study", "prompts", "pairs", "clinicians_a_pair", "opened_at"]
-    list_filter = ["study"]
+    list_filter = [("study", admin.RelatedOnlyFieldListFilter)]
     list_select_related = ["study"]
 
     class Media:

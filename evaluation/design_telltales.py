@@ -12,6 +12,7 @@ from annotation.blinding import Finding, habits, self_identifying
 from annotation.models import JudgingDesign, Response
 
 KEPT_FOR = 60 * 60 * 24
+CHANCE = 0.5
 
 
 @dataclass(frozen=True)
@@ -78,4 +79,4 @@ def find_telltales(design: JudgingDesign) -> Telltales:
     ]
     # In an order that tells nothing of who wrote which.
     telling.sort(key=lambda response: hashlib.sha256(response.text.encode()).digest())
-    return Telltales(len(shown), telling, [(habit.guesses, str(habit)) for habit in habits(arms)])
+    return Telltales(len(shown), telling, [(h.guesses, str(h)) for h in habits(arms) if h.guesses > CHANCE])

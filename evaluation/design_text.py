@@ -65,7 +65,8 @@ def telltale_lines(telltales: Telltales) -> Iterator[str]:
     yield f"Responses that say who or what wrote them: {len(telltales.telling)} of {telltales.responses}."
     if telltales.telling:
         yield grid(["kind", "phrase", "responses"], [[kind, phrase, str(n)] for kind, phrase, n in telltales.phrases])
-    yield "Habits, and how often each alone tells two systems apart (50 % is chance):"
+    if telltales.habits:
+        yield "Habits, and how often each alone tells two systems apart (50 % is chance):"
     yield from (f"{guesses:5.0%}  {habit}" for guesses, habit in telltales.habits)
 
 

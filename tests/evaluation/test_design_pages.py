@@ -1,11 +1,12 @@
 import pytest
+from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Permission
 from django.core.cache import cache
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.urls import reverse
 
 from annotation.designs import DesignPlan, draw_design
-from annotation.models import AuditEvent, JudgingDesign, Split, StudyStatus
+from annotation.models import AuditEvent, JudgingDesign, Membership, Role, Split, StudyStatus
 from tests.factories import make_clinician, make_prompt, make_response, make_study, make_system
 
 pytestmark = pytest.mark.django_db
@@ -166,6 +167,26 @@ def test_each_act_needs_its_permission(study, systems, member, client):
     for act in ("open", "discard"):
         assert client.post(page(act, design.pk), {"sure": "on"}).status_code == 403
     assert JudgingDesign.objects.filter(opened_at=None).exists()
+
+
+@pytest.mark.parametrize(("role", "opens"), [(Role.RESEARCHER, False), (Role.ADMIN, True)])
+def test_a_member_reaches_the_designs_of_their_own_study_alone(study, systems, member, role, opens):
+    make_clinician(study)
+    design = drawn(study, systems)
+    client = member()
+    Membership.objects.create(study=study, user=get_user_model().objects.get(username="member"), role=role)
+    other = make_study()
+    hidden = other.designs.create(name="elsewhere", prompts=1)
+    assert "elsewhere" not in client.get(page("changelist")).content.decode()
+    assert list(client.get(page("add")).context["form"].fields["study"].queryset) == [study]
+    assert client.get(f"{page('add')}?study={other.pk}").status_code == 404
+    for name in ("change", "phrases"):
+        assert client.get(page(name, hidden.pk)).status_code == 404
+        assert client.get(page(name, design.pk)).status_code == 200
+    for act in ("open", "discard"):
+        assert client.post(page(act, hidden.pk), {"sure": "on"}).status_code == 404
+    assert client.post(page("open", design.pk), {"sure": "on"}).status_code == (302 if opens else 403)
+    assert JudgingDesign.objects.filter(pk=design.pk, opened_at__isnull=False).exists() is opens
 
 
 def test_a_stranger_sees_no_design(study, systems, member):
