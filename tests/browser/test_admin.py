@@ -35,6 +35,12 @@ def run_action(page, live_server, study, name):
     page.get_by_role("button", name="Run the selected action").or_(page.get_by_role("button", name="Go")).click()
 
 
+def mean_it(page, study, deed):
+    page.get_by_label("Type the short name of the study").fill(study.slug)
+    page.get_by_role("button", name=f"{deed} {study}").click()
+    expect(page.get_by_text(f"{study} is now {deed.lower()}ed")).to_be_visible()
+
+
 def open_report(page, live_server, study):
     page.goto(f"{live_server.url}/admin/evaluation/studyreport/")
     page.get_by_role("link", name=study.title).click()
@@ -47,11 +53,16 @@ def test_the_report_is_blind_until_the_study_is_unblinded_in_the_browser(admin, 
     assert admin.locator("#content").get_by_text("simulated").first.is_visible()
 
     run_action(admin, live_server, study, "Close: no new rankings")
-    run_action(admin, live_server, study, "Lock for good: data can no longer change")
+    run_action(admin, live_server, study, "Lock for good ...")
+    mean_it(admin, study, "Lock")
     assert Study.objects.get(pk=study.pk).status == StudyStatus.LOCKED
+
+    open_report(admin, live_server, study)
+    expect(admin.locator("#content")).not_to_contain_text("MODPO")
+    admin.get_by_role("link", name="unblind it").click()
+    mean_it(admin, study, "Unblind")
     trail = AuditEvent.objects.filter(user__isnull=False).values_list("action", "user__username")
-    assert list(trail) == [("study.closed", "admin"), ("study.locked", "admin")]
-    run_action(admin, live_server, study, "Unblind locked studies: reports tell systems apart")
+    assert list(trail) == [("study.closed", "admin"), ("study.locked", "admin"), ("study.unblind", "admin")]
 
     open_report(admin, live_server, study)
     admin.get_by_role("link", name="Outcomes").click()
