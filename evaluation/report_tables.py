@@ -3,7 +3,7 @@
 import csv
 import io
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from evaluation.charts import Chart
 from evaluation.statistics import Statistic
@@ -81,7 +81,7 @@ class Section:
     tables: tuple[Table, ...] = ()
     note: str = ""
     # Said where there is nothing to show.
-    empty: str = field(default="There is nothing to show yet.")
+    empty: str = "There is nothing to show yet."
 
     @property
     def is_empty(self) -> bool:
