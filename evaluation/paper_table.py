@@ -6,8 +6,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import pandas as pd
-from statsmodels.stats.multitest import multipletests
 
+from evaluation.corrections import holm
 from evaluation.paper import CITATION, PublishedTable, Rates
 from evaluation.statistics import Statistic
 from evaluation.tables import grid
@@ -189,8 +189,8 @@ def mcnemar_tests(pairs: Sequence[PairOutcome], focus: str) -> list[McNemarTest]
     if not own:
         return []
     ps = [1.0 if pair.mcnemar_p is None else pair.mcnemar_p for pair in own]
-    corrected = multipletests(ps, method="holm")[1]
-    return [_test(pair, focus, p, float(p_holm)) for pair, p, p_holm in zip(own, ps, corrected, strict=True)]
+    corrected = (p for p in holm(ps) if p is not None)
+    return [_test(pair, focus, p, p_holm) for pair, p, p_holm in zip(own, ps, corrected, strict=True)]
 
 
 def _test(pair: PairOutcome, focus: str, p: float, p_holm: float) -> McNemarTest:
