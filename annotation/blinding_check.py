@@ -1,42 +1,85 @@
-"""What raters could tell the systems apart by, in the responses they are to be shown."""
+"""What raters could tell the systems apart by, in the responses they are to be shown.
 
+A response is named by its post: its own key may hold the name of its system.
+"""
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from annotation.blinding import Finding, Habit, habits, self_identifying
+from django.core.cache import cache
+
+from annotation.blinding import Finding, habits, self_identifying
 from annotation.errors import InputError
 from annotation.models import JudgingDesign, Response, Split, Study
+
+KEPT_FOR = 60 * 60 * 24
+CHANCE = 0.5
+
+
+@dataclass(frozen=True)
+class TellingResponse:
+    """A response with what gives its writer away."""
+
+    question_id: str
+    prompt: str
+    text: str
+    findings: list[Finding]
+
+    @property
+    def parts(self) -> Iterator[tuple[str, bool]]:
+        """The text in pieces, and whether each is such a phrase."""
+        end = 0
+        for finding in self.findings:
+            yield self.text[end : finding.start], False
+            yield self.text[finding.start : finding.end], True
+            end = finding.end
+        yield self.text[end:], False
 
 
 @dataclass(frozen=True)
 class BlindingCheck:
-    """`findings` go with the keys of their responses. No system is named but by the responses' own words."""
+    """Of how many responses; those with phrases that tell; and habits that one system has more than another, each with
+    the share of pairs that it alone tells apart."""
 
     responses: int
-    findings: list[tuple[str, Finding]]
-    habits: list[Habit]
+    telling: list[TellingResponse]
+    habits: list[tuple[float, str]]
 
     @property
-    def telling(self) -> int:
-        """The number of responses in which something was found."""
-        return len({key for key, _ in self.findings})
+    def phrases(self) -> list[tuple[str, str, int]]:
+        """Kind, phrase in lower case, and in how many responses it stands, the most frequent first."""
+        found = Counter(
+            phrase
+            for response in self.telling
+            for phrase in {(finding.kind, " ".join(finding.phrase.lower().split())) for finding in response.findings}
+        )
+        return sorted(((*phrase, n) for phrase, n in found.items()), key=lambda row: (-row[2], row[:2]))
 
     def as_dict(self) -> dict[str, Any]:
         return {
             "responses": self.responses,
-            "telling": self.telling,
-            "findings": [{"response": key, **asdict(finding)} for key, finding in self.findings],
-            "habits": [
-                {
-                    "habit": h.measure.name,
-                    "lesser": h.lesser,
-                    "greater": h.greater,
-                    "guesses": h.guesses,
-                    "said": str(h),
-                }
-                for h in self.habits
+            "telling": len(self.telling),
+            "phrases": [{"kind": kind, "phrase": phrase, "responses": n} for kind, phrase, n in self.phrases],
+            "findings": [
+                {"question_id": response.question_id, **asdict(finding)}
+                for response in self.telling
+                for finding in response.findings
             ],
+            "habits": [{"said": habit, "guesses": guesses} for guesses, habit in self.habits],
         }
+
+
+def kept_check(design: JudgingDesign) -> BlindingCheck:
+    """As `check_blinding`, kept in the cache: the pairs of a design do not change."""
+    key = f"blinding:{design.pk}"
+    check: BlindingCheck | None = cache.get(key)
+    if check is None:
+        check = check_blinding(design.study, design)
+        cache.set(key, check, KEPT_FOR)
+    return check
 
 
 def check_blinding(study: Study, design: JudgingDesign | None = None) -> BlindingCheck:
@@ -45,15 +88,7 @@ def check_blinding(study: Study, design: JudgingDesign | None = None) -> Blindin
     Raises:
         InputError: there are none.
     """
-    responses = (
-        Response.objects.filter(prompt__study=study).select_related("prompt", "system").order_by("prompt", "key")
-    )
-    if design:
-        pairs = design.comparisons.values_list("response_a", "response_b")
-        responses = responses.filter(pk__in={pk for pair in pairs for pk in pair})
-    else:
-        responses = responses.filter(prompt__split__in=[Split.TEST, Split.CALIBRATION])
-    shown = list(responses)
+    shown = responses_of(study, design)
     if not shown:
         raise InputError(
             f"study {study.slug} has no responses to check: generate or import those to test prompts first"
@@ -67,5 +102,19 @@ def check_blinding(study: Study, design: JudgingDesign | None = None) -> Blindin
     for response in shown:
         if response.prompt.split == Split.TEST:
             texts.setdefault(response.system.name, []).append(response.text)
-    findings = [(response.key, finding) for response in shown for finding in self_identifying(response.text, names)]
-    return BlindingCheck(responses=len(shown), findings=findings, habits=habits(texts))
+    telling = [
+        TellingResponse(response.prompt.key, response.prompt.text, response.text, found)
+        for response in shown
+        if (found := self_identifying(response.text, names))
+    ]
+    # In an order that tells nothing of who wrote which.
+    telling.sort(key=lambda response: hashlib.sha256(response.text.encode()).digest())
+    return BlindingCheck(len(shown), telling, [(h.guesses, str(h)) for h in habits(texts) if h.guesses > CHANCE])
+
+
+def responses_of(study: Study, design: JudgingDesign | None) -> list[Response]:
+    responses = Response.objects.filter(prompt__study=study).select_related("prompt", "system")
+    if design is None:
+        return list(responses.filter(prompt__split__in=[Split.TEST, Split.CALIBRATION]))
+    pairs = design.comparisons.values_list("response_a", "response_b")
+    return list(responses.filter(pk__in={pk for pair in pairs for pk in pair}))

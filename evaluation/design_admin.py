@@ -19,6 +19,7 @@ from django.utils.decorators import method_decorator
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from annotation.admin_access import ReadOnlyAdmin, StudyRecordAdmin
+from annotation.blinding_check import kept_check
 from annotation.design_summary import SECONDS_A_VERDICT, WORDS_A_MINUTE, DesignSummary, summarise_design
 from annotation.designs import discard_design, open_design
 from annotation.errors import StudyError
@@ -102,10 +103,8 @@ class JudgingDesignAdmin(ReadOnlyAdmin):
 
     @method_decorator(require_safe)
     def phrases_view(self, request: HttpRequest, pk: int) -> HttpResponse:
-        from evaluation.design_telltales import telltales_of
-
         design = self.viewable(request, str(pk))
-        page: Page[Any] = Paginator(telltales_of(design).telling, READ_AT_ONCE).get_page(request.GET.get("page"))
+        page: Page[Any] = Paginator(kept_check(design).telling, READ_AT_ONCE).get_page(request.GET.get("page"))
         return self.page(request, "phrases", f"Phrases found: {design}", {"design": design, "page": page})
 
     @method_decorator(require_POST)
@@ -149,11 +148,9 @@ class JudgingDesignAdmin(ReadOnlyAdmin):
         return design
 
     def review(self, request: HttpRequest, design: JudgingDesign, opening: OpeningForm, **kwargs: Any) -> HttpResponse:
-        from evaluation.design_telltales import telltales_of
-
         summary = summarise_design(design)
         context = {
-            "telltales": telltales_of(design),
+            "telltales": kept_check(design),
             "design": design,
             "summary": summary,
             "opening": opening,

@@ -3,15 +3,15 @@
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from annotation.blinding_check import BlindingCheck
 from annotation.design_summary import SECONDS_A_VERDICT, WORDS_A_MINUTE, DesignSummary, Workload
 from annotation.models import JudgingDesign
 from evaluation.design_precision import Expectation
-from evaluation.design_telltales import Telltales
 from evaluation.tables import grid
 
 
 def design_text(
-    design: JudgingDesign, summary: DesignSummary, expected: Sequence[Expectation], telltales: Telltales
+    design: JudgingDesign, summary: DesignSummary, expected: Sequence[Expectation], telltales: BlindingCheck
 ) -> str:
     strata = grid(["stratum", "to draw from", "drawn"], [[name, str(n), str(k)] for name, n, k in summary.strata])
     parts = (workload_lines(summary), precision_lines(expected), telltale_lines(telltales))
@@ -61,7 +61,7 @@ def precision_row(row: Expectation) -> list[str]:
     return [*size, *(str(statistic) for statistic in statistics), f"{precision.power:.0%}"]
 
 
-def telltale_lines(telltales: Telltales) -> Iterator[str]:
+def telltale_lines(telltales: BlindingCheck) -> Iterator[str]:
     yield f"Responses that say who or what wrote them: {len(telltales.telling)} of {telltales.responses}."
     if telltales.telling:
         yield grid(["kind", "phrase", "responses"], [[kind, phrase, str(n)] for kind, phrase, n in telltales.phrases])
@@ -76,7 +76,7 @@ def between(extremes: tuple[int, int]) -> str:
 
 
 def design_json(
-    design: JudgingDesign, summary: DesignSummary, expected: Sequence[Expectation], telltales: Telltales
+    design: JudgingDesign, summary: DesignSummary, expected: Sequence[Expectation], telltales: BlindingCheck
 ) -> dict[str, Any]:
     return {
         "design": {
@@ -91,10 +91,5 @@ def design_json(
         },
         "summary": summary.as_dict(),
         "precision": [{**row.precision.as_dict(), "chosen": row.chosen} for row in expected],
-        "telltales": {
-            "responses": telltales.responses,
-            "telling": len(telltales.telling),
-            "phrases": [{"kind": kind, "phrase": phrase, "responses": n} for kind, phrase, n in telltales.phrases],
-            "habits": [{"said": habit, "guesses": guesses} for guesses, habit in telltales.habits],
-        },
+        "telltales": telltales.as_dict(),
     }

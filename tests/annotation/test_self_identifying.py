@@ -120,7 +120,6 @@ def study(db):
         for name, system in zip("ab", systems, strict=True):
             text = "As an AI, I hear you. modpo w1" if (name, number) == ("a", 1) else "I hear you."
             response = make_response(prompt, system, text=text)
-            response.key = f"{prompt.key}-{name}"
             response.sampling = {"model": "tiny/llama-x"}
             response.save()
     return study
@@ -129,13 +128,13 @@ def study(db):
 def test_the_command_tells_responses_and_phrases_and_no_system(study, capsys):
     call_command("check_blinding", study="care")
     out = capsys.readouterr().out
-    assert "q1-a: machine: 'As an AI'\nq1-a: name: 'modpo w1'\n1 of 6 responses give their writer away" in out
+    assert "q1: machine: 'As an AI'\nq1: name: 'modpo w1'\n1 of 6 responses give their writer away" in out
     assert "plain" not in out
     assert "modpo-w1" not in out
     call_command("check_blinding", study="care", json=True)
     check = json.loads(capsys.readouterr().out)
     assert (check["responses"], check["telling"]) == (6, 1)
-    assert check["findings"][0] == {"response": "q1-a", "kind": "machine", "phrase": "As an AI", "start": 0, "end": 8}
+    assert check["findings"][0] == {"question_id": "q1", "kind": "machine", "phrase": "As an AI", "start": 0, "end": 8}
     assert check["habits"][0]["guesses"] == pytest.approx(0.5 + 1 / 3 / 2)
 
 

@@ -29,9 +29,13 @@ No system is named. Looks at the pairs of a design, or else at all responses to 
 
 
 def as_text(check: BlindingCheck) -> str:
-    lines = [f"{key}: {finding.kind}: {' '.join(finding.phrase.split())!r}" for key, finding in check.findings]
-    lines.append(f"{check.telling} of {check.responses} responses give their writer away")
+    lines = [
+        f"{response.question_id}: {finding.kind}: {' '.join(finding.phrase.split())!r}"
+        for response in check.telling
+        for finding in response.findings
+    ]
+    lines.append(f"{len(check.telling)} of {check.responses} responses give their writer away")
     if check.habits:
         lines.append("Habits, and how often they alone tell two systems apart (50 % is chance):")
-        lines += [f"  {habit.guesses:4.0%}  {habit}" for habit in check.habits]
+        lines += [f"  {guesses:4.0%}  {habit}" for guesses, habit in check.habits]
     return "\n".join(lines)

@@ -5,6 +5,7 @@ from typing import Any
 from django.core.management.base import CommandError
 from django.db import transaction
 
+from annotation.blinding_check import check_blinding
 from annotation.calibration import read_calibration
 from annotation.command import StudyCommand
 from annotation.comparisons import system_named
@@ -43,7 +44,6 @@ class Command(StudyCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         # Late: scipy takes a moment to load.
         from evaluation.design_precision import expectations
-        from evaluation.design_telltales import find_telltales
         from evaluation.design_text import design_json, design_text
 
         study = self.study(options["study"])
@@ -55,7 +55,7 @@ class Command(StudyCommand):
             design = draw_design(study, plan)
             summary = summarise_design(design)
             expected = expectations(design, raters=len(summary.workloads) or None)
-            found = design, summary, expected, find_telltales(design)
+            found = design, summary, expected, check_blinding(study, design)
             text, as_json = design_text(*found), design_json(*found) | {"stored": not options["dry_run"]}
             transaction.set_rollback(options["dry_run"])
         if options["json"]:
