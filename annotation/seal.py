@@ -46,15 +46,16 @@ ACTION = "study.seal"
 
 @dataclass(frozen=True)
 class Table:
-    """Rows of a model. `study` is the way to their study, `key` what tells one from another, in their order."""
+    """Rows of a model, found by the way to their study that `protection` guards. `key` tells one from another, in their
+    order."""
 
     model: type[models.Model]
-    study: str
     key: tuple[str, ...]
     columns: tuple[str, ...] = ()
 
     def rows(self, study: Study) -> Iterator[tuple[Any, ...]]:
-        found = self.model._default_manager.filter(**{self.study: study.pk}).order_by(*map(self.by_bytes, self.key))
+        way = "pk" if self.model is Study else protection.OF_STUDY.get(self.model, "study").replace(".", "__")
+        found = self.model._default_manager.filter(**{way: study.pk}).order_by(*map(self.by_bytes, self.key))
         return found.values_list(*self.key, *self.columns).iterator(chunk_size=5000)
 
     def by_bytes(self, path: str) -> Any:
@@ -77,74 +78,61 @@ PAIR = (
 )
 DATA = {
     "study": Table(
-        Study, "pk", ("slug",), ("title", "seed", "responses_per_task", "tasks_per_participant", "raters_per_task")
+        Study, ("slug",), ("title", "seed", "responses_per_task", "tasks_per_participant", "raters_per_task")
     ),
     "criteria": Table(
         Criterion,
-        "study",
         ("key",),
         ("position", "name", "question", "better_when", "worse_when", "reference", "ranked", "judged"),
     ),
-    "prompts": Table(Prompt, "study", ("key",), ("text", "split", "topic", "risk")),
-    "systems": Table(System, "study", ("name",), ("kind", "description")),
-    "responses": Table(
-        Response, "prompt__study", ("prompt__key", "system__name", "number"), ("key", "text", "sampling")
-    ),
-    "raters": Table(Rater, "study", ("name",), ("kind", "simulated", "withdrawn_at")),
+    "prompts": Table(Prompt, ("key",), ("text", "split", "topic", "risk")),
+    "systems": Table(System, ("name",), ("kind", "description")),
+    "responses": Table(Response, ("prompt__key", "system__name", "number"), ("key", "text", "sampling")),
+    "raters": Table(Rater, ("name",), ("kind", "simulated", "withdrawn_at")),
     "questionnaire items": Table(
-        QuestionnaireItem, "study", ("key",), ("position", "section", "text", "help", "kind", "options", "optional")
+        QuestionnaireItem, ("key",), ("position", "section", "text", "help", "kind", "options", "optional")
     ),
-    "answers": Table(Answer, "rater__study", ("rater__name", "item__key"), ("value",)),
-    "ranking tasks": Table(RankingTask, "rater__study", ("rater__name", "position"), ("prompt__key", "skipped_at")),
+    "answers": Table(Answer, ("rater__name", "item__key"), ("value",)),
+    "ranking tasks": Table(RankingTask, ("rater__name", "position"), ("prompt__key", "skipped_at")),
     "responses of tasks": Table(
         TaskResponse,
-        "task__rater__study",
         ("task__rater__name", "task__position", "position"),
         ("response__prompt__key", "response__system__name", "response__number"),
     ),
     "rankings": Table(
         Ranking,
-        "task__rater__study",
         ("task__rater__name", "task__position", "criterion__key"),
         ("opened_at", "submitted_at"),
     ),
     "ranked responses": Table(
         RankedResponse,
-        "ranking__task__rater__study",
         ("ranking__task__rater__name", "ranking__task__position", "ranking__criterion__key", "rank"),
         ("size", "response__prompt__key", "response__system__name", "response__number"),
     ),
     "designs": Table(
         JudgingDesign,
-        "study",
         ("name",),
         ("baseline__name", "prompts", "raters_per_pair", "repeated_pairs", "seed", "strata", "opened_at"),
     ),
-    "systems of designs": Table(
-        JudgingDesign.systems.through, "judgingdesign__study", ("judgingdesign__name", "system__name")
-    ),
-    "comparisons": Table(Comparison, "study", PAIR, ("design__name", "calibration", "stratum")),
+    "systems of designs": Table(JudgingDesign.systems.through, ("judgingdesign__name", "system__name")),
+    "comparisons": Table(Comparison, PAIR, ("design__name", "calibration", "stratum")),
     "reference verdicts": Table(
         ReferenceVerdict,
-        "comparison__study",
         (*(f"comparison__{path}" for path in PAIR), "criterion__key"),
         ("winner", "explanation"),
     ),
     "assignments": Table(
         Assignment,
-        "rater__study",
         ("rater__name", "position"),
         (*(f"comparison__{path}" for path in PAIR), "presentation", "a_on_left", "opened_at", "submitted_at", "reason"),
     ),
     "verdicts": Table(
         Verdict,
-        "assignment__rater__study",
         ("assignment__rater__name", "assignment__position", "criterion__key"),
         ("choice",),
     ),
     "safety flags": Table(
         SafetyFlag,
-        "assignment__rater__study",
         ("assignment__rater__name", "assignment__position", "side", "kind"),
         ("note",),
     ),
@@ -152,11 +140,9 @@ DATA = {
 # The trail belongs to its database: it is hashed beside the data, in the order and with the ids it was written.
 TRAIL = {
     "verdict events": Table(
-        VerdictEvent, "study", ("id",), ("at", "rater__name", "criterion__key", "assignment", "old", "new", "by")
+        VerdictEvent, ("id",), ("at", "rater__name", "criterion__key", "assignment", "old", "new", "by")
     ),
-    "audit events": Table(
-        AuditEvent, "study", ("id",), ("at", "user", "rater__name", "action", "subject", "old", "new")
-    ),
+    "audit events": Table(AuditEvent, ("id",), ("at", "user", "rater__name", "action", "subject", "old", "new")),
 }
 
 
