@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterable, Iterator
 from typing import Any, TypeVar
 
+from django.contrib.auth.models import User
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import IntegrityError, OperationalError
 
@@ -55,6 +56,17 @@ class StudyCommand(BaseCommand):
             known = ", ".join(Study.objects.values_list("slug", flat=True)) or "none yet"
             raise InputError(f"--study {slug}: there is no such study (there are: {known})")
         return study
+
+    def user_who_may(self, permission: str, name: str, study: Study) -> User:
+        """The user of that name, who decides something of the study.
+
+        Raises:
+            InputError: there is none, or the user may not decide it.
+        """
+        user = User.objects.filter(username=name).first()
+        if user is None or not user.has_perm(f"annotation.{permission}_study", study):
+            raise InputError(f"user {name!r} is unknown or may not {permission} this study: name one who may")
+        return user
 
     def progress(self, items: Iterable[T], *, total: int | None = None, label: str = "") -> Iterator[T]:
         """Yield the items, telling on stderr how far we are."""

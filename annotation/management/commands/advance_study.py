@@ -1,10 +1,7 @@
 from argparse import ArgumentParser
 from typing import Any
 
-from django.contrib.auth import get_user_model
-
 from annotation.command import StudyCommand
-from annotation.errors import InputError
 from annotation.models import StudyStatus
 
 
@@ -21,9 +18,7 @@ class Command(StudyCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         study = self.study(options["study"])
-        user = get_user_model().objects.filter(username=options["by"]).first()
-        if user is None or not user.has_perm("annotation.advance_study", study):
-            raise InputError(f"user {options['by']!r} is unknown or may not advance this study: name one who may")
+        user = self.user_who_may("advance", options["by"], study)
         study.advance(StudyStatus(options["to"]), by=user)
         self.stdout.write(f"study {study.slug} is {study.status}")
         if study.data_sha256:

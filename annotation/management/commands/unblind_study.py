@@ -1,10 +1,7 @@
 from argparse import ArgumentParser
 from typing import Any
 
-from django.contrib.auth import get_user_model
-
 from annotation.command import StudyCommand
-from annotation.errors import InputError
 
 
 class Command(StudyCommand):
@@ -18,8 +15,6 @@ class Command(StudyCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         study = self.study(options["study"])
-        user = get_user_model().objects.filter(username=options["by"]).first()
-        if user is None or not user.has_perm("annotation.unblind_study", study):
-            raise InputError(f"user {options['by']!r} is unknown or may not unblind this study: name one who may")
+        user = self.user_who_may("unblind", options["by"], study)
         study.unblind(by=user)
         self.stdout.write(f"study {study.slug} is unblinded")
