@@ -1,5 +1,6 @@
 """The alternative annotator test: may a judge stand in for one of the people? (Calderon, Reichart, Dror, ACL 2025.)"""
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -110,3 +111,16 @@ def advantage_part(ratings: Ratings, judged: IntArray) -> Part:
     n = [int(eligible.any(axis=0).sum())]
     of_items = ratings.counted(np.vstack([eligible, wins]))
     return Part(of_items, compute, [("alt_test", "advantage_probability")], n, [TOO_FEW])
+
+
+def in_words(test: Mapping[str, Any], judge: str, *, rater: str = "rater", scope: str = "") -> str:
+    """The test's verdict as a sentence without its full stop; `scope` says of what, after a comma."""
+    rate = test["winning_rate"]
+    if rate["value"] is None:
+        return f"Whether {judge} may stand in for a {rater} cannot be tested: {rate['reason']}"
+    may = "may" if test["passes"] else "may not"
+    return (
+        f"By the alternative annotator test {judge} {may} stand in for a {rater}{scope}: it holds its own against "
+        f"{round(rate['value'] * rate['n'])} of the {rate['n']} {rater}s tested (winning rate {rate['value']:.2f}, "
+        f"{PASS:g} passes) where replacing one may cost epsilon = {test['epsilon']:g}"
+    )

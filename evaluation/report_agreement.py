@@ -3,10 +3,10 @@
 from collections.abc import Iterable
 from typing import Any
 
-from evaluation.alternative_annotator import ALPHA, ITEMS_NEEDED, PASS
+from evaluation.alternative_annotator import ALPHA, ITEMS_NEEDED, PASS, in_words
 from evaluation.charts import Chart, Dots
 from evaluation.report_raters import RaterRow
-from evaluation.report_source import EPSILON, Source
+from evaluation.report_source import DRAWS, EPSILON, SEED, Source
 from evaluation.report_tables import Cell, PValue, Section, Table
 from evaluation.statistics import Statistic, undefined
 
@@ -27,7 +27,7 @@ BESIDE = {
 TESTS = {"mcnemar": "McNemar, exact", "bowker": "Bowker", "stuart_maxwell": "Stuart-Maxwell"}
 HOW = (
     "Labels are in system order, whatever side a response was shown on. Intervals: 95 %, percentiles of a bootstrap "
-    "over comparisons, 2,000 resamples, seed 0; pooled, a comparison is drawn with all its criteria."
+    f"over comparisons, {DRAWS:,} resamples, seed {SEED}; pooled, a comparison is drawn with all its criteria."
 )
 NOBODY = "No clinician has submitted a verdict yet."
 
@@ -199,18 +199,11 @@ def test_sentences(judge: str, tests: Parts) -> Iterable[str]:
 
 
 def pooled_sentence(judge: str, test: dict[str, Any]) -> str:
-    rate = Statistic(**test["winning_rate"])
-    if rate.value is None:
-        return f"Whether {judge} may stand in for a clinician cannot be tested: {rate.reason}."
-    verdict = "may" if test["passes"] else "may not"
-    won = round(rate.value * rate.n)
+    said = in_words(test, judge, rater="clinician", scope=", all criteria pooled")
+    if test["passes"] is None:
+        return f"{said}."
     advantage = Statistic(**test["advantage_probability"])
-    return (
-        f"By the alternative annotator test {judge} {verdict} stand in for a clinician, all criteria pooled: it holds "
-        f"its own against {won} of {rate.n} clinicians (winning rate {rate.value:.2f}, {PASS:g} passes) where "
-        f"replacing one may cost epsilon = {test['epsilon']:g}, after Benjamini-Yekutieli; it does at least as well as "
-        f"a clinician with probability {advantage}."
-    )
+    return f"{said}, after Benjamini-Yekutieli; it does at least as well as a clinician with probability {advantage}."
 
 
 def test_table(source: Source, who: list[RaterRow], judge: RaterRow, parts: Parts) -> Table:

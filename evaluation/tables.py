@@ -5,7 +5,8 @@ from statistics import median
 from textwrap import fill
 from typing import Any
 
-from evaluation.alternative_annotator import PASS
+from evaluation.alternative_annotator import in_words
+from evaluation.report_tables import PValue
 from evaluation.statistics import Statistic
 
 WIDTH = 100
@@ -53,7 +54,7 @@ def agreement_text(result: Mapping[str, Any]) -> str:
     parts = [*tables(sections, "criterion"), pairs_table(pooled)]
     if strata:
         parts += ["BY STRATUM, all criteria pooled", *tables(strata, "stratum")]
-    parts += [verdict(judge["alt_test"], name) for name, judge in pooled["judges"].items()]
+    parts += [fill(f"{in_words(judge['alt_test'], name)}.", WIDTH) for name, judge in pooled["judges"].items()]
     parts += [reasons({**sections, **strata}), notes(result["settings"], judged=bool(pooled["judges"]))]
     return "\n\n".join(part for part in parts if part)
 
@@ -103,23 +104,7 @@ def shown(statistic: dict[str, Any]) -> str:
 
 def p_of(test: Mapping[str, Any]) -> str:
     p = test["p_adjusted"]
-    if p is None:
-        return "undefined"
-    return f"{p:.3f}" if p >= 0.001 else "< 0.001"
-
-
-def verdict(test: Mapping[str, Any], judge: str) -> str:
-    """The alternative annotator test in a sentence."""
-    rate = test["winning_rate"]
-    if rate["value"] is None:
-        return fill(f"Whether {judge} may stand in for a rater cannot be told: {rate['reason']}.", WIDTH)
-    may = "may" if test["passes"] else "may not"
-    return fill(
-        f"By the alternative annotator test {judge} {may} stand in for a rater: it holds its own against "
-        f"{round(rate['value'] * rate['n'])} of the {rate['n']} raters tested (winning rate {rate['value']:.2f}, "
-        f"{PASS:g} passes) where replacing one may cost epsilon = {test['epsilon']:g}.",
-        WIDTH,
-    )
+    return "undefined" if p is None else str(PValue(p))
 
 
 def pairs_table(pooled: Mapping[str, Any]) -> str:

@@ -113,7 +113,7 @@ def test_what_is_undefined_is_left_out_of_the_tables_and_told_with_its_reason(cs
     tables, reasons = out.split("Undefined, or without interval:")
     assert "Krippendorff alpha" not in tables
     assert "Krippendorff alpha, Gwet AC1, Fleiss kappa" in reasons
-    for text in ("one category", "30 items", "no interval", "no item has two ratings", "cannot be told", "pooled"):
+    for text in ("one category", "30 items", "no interval", "no item has two ratings", "cannot be tested", "pooled"):
         assert text in " ".join(out.split())
     assert "nan" not in out
 
