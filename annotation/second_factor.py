@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import segno
-from django.conf import settings
 from django.contrib.auth.models import User
 from django.core import signing
 from django.db import transaction
@@ -110,11 +109,6 @@ def is_set_up(user: User) -> bool:
 def is_verified(request: HttpRequest) -> bool:
     """Whether a device of the user's has opened this session."""
     return getattr(request.user, "otp_device", None) is not None
-
-
-def is_missing(request: HttpRequest) -> bool:
-    """Whether the user has given a password, but not the code that this site asks for."""
-    return settings.SECOND_FACTOR and not is_verified(request)
 
 
 def device_for(user: User, code: str) -> Device | None:

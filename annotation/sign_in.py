@@ -4,8 +4,8 @@ from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
+from django.conf import settings
 from django.contrib.auth import logout
-from django.contrib.auth.models import User
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.urls import ResolverMatch, reverse
@@ -22,7 +22,10 @@ OPEN = {
 
 class SignInMiddleware:
     """Comes after those that know the user and the verified device. A request of htmx is redirected as any other:
-    the page that sent it sees where the reply came from, keeps what it holds and says so (static/session.js)."""
+    the page that sent it sees where the reply came from, keeps what it holds and says so (static/session.js).
+
+    `request.let_in` says whether someone is signed in by all that this site asks for.
+    """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response
@@ -30,8 +33,9 @@ class SignInMiddleware:
     def __call__(self, request: HttpRequest) -> HttpResponse:
         return self.get_response(request)
 
-    def process_view(self, request: HttpRequest, *view: Any) -> HttpResponse | None:
-        if not isinstance(request.user, User):
+    def process_view(self, request: Any, *view: Any) -> HttpResponse | None:
+        request.let_in = False
+        if not request.user.is_authenticated:
             return None
         needs_login = not is_open(request.resolver_match)
         if not sessions.remaining(request.session).seconds:
@@ -39,7 +43,8 @@ class SignInMiddleware:
             return to("sign-in", next=page_of(request), ended="1") if needs_login else None
         if needs_login:
             sessions.touch(request.session)
-        if needs_login and second_factor.is_missing(request):
+        request.let_in = second_factor.is_verified(request) or not settings.SECOND_FACTOR
+        if needs_login and not request.let_in:
             step = "sign-in-code" if second_factor.is_set_up(request.user) else "set-up-code"
             return to(step, next=page_of(request))
         return None

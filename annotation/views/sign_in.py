@@ -24,6 +24,7 @@ from annotation.sign_in import next_page
 
 class SigningInRequest(HttpRequest):
     user: User
+    let_in: bool
 
 
 class SignInView(LoginView):
@@ -92,9 +93,9 @@ def signed_in_again(request: HttpRequest) -> HttpResponse:
 
 @never_cache
 @require_http_methods(["GET", "POST"])
-def session_time(request: HttpRequest) -> HttpResponse:
+def session_time(request: SigningInRequest) -> HttpResponse:
     """Seconds that the session lasts, as JSON. Asking does not make them more, posting does."""
-    if not request.user.is_authenticated or second_factor.is_missing(request):
+    if not request.let_in:
         return JsonResponse({"seconds": 0, "can_extend": False})
     if request.method == "POST":
         sessions.touch(request.session, precision=0)
