@@ -15,7 +15,8 @@ from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Permission
 from django.db import transaction
 
-from annotation.comparisons import assign_comparisons, create_comparisons
+from annotation.calibration import read_calibration
+from annotation.designs import DesignPlan, draw_design, open_design
 from annotation.models import Rater, RaterKind, Response, Split, Study, StudyStatus
 from annotation.study_files import CONTENT_SYSTEM
 from evaluation.local_server import local_model_server
@@ -24,6 +25,7 @@ from training.models import Run, RunStatus
 
 FOLDER = Path(settings.BASE_DIR) / "fixtures" / "demo"
 STUDY, TRY_OUT = "demo", "try-out"
+DESIGN = "main"
 CRITERIA = ("empathy", "safety")
 SYSTEMS = ("base", "dpo-empathy", "modpo-empathy-safety")
 SCORER, TOY = "held-out-scorers", "toy-llm"
@@ -121,14 +123,21 @@ class Demo(Procedure):
 
     def judge(self) -> None:
         """Simulated clinicians and a toy compare MODPO with the base; held-out scorers vote on all pairs of systems."""
-        if Study.objects.get(slug=STUDY).status == StudyStatus.LOCKED:
+        study = Study.objects.get(slug=STUDY)
+        if study.status == StudyStatus.LOCKED:
             return
-        seen = ("--study", STUDY, "--systems", SYSTEMS[0], SYSTEMS[2])
-        self.timed("simulated clinicians", "simulate_clinicians", *seen, "--raters", "4")
+        if not study.designs.filter(name=DESIGN).exists():
+            prompts = test_prompts(study)
+            what = ("--study", STUDY, "--name", DESIGN, "--system", SYSTEMS[0], "--system", SYSTEMS[2])
+            size = ("--prompts", str(prompts), "--repeated-pairs", str(repeats(prompts)))
+            self.timed("design of the clinician study", "design_clinician_study", *what, *size)
+        sizes = ("--design", DESIGN, "--raters", "4")
+        self.timed("simulated clinicians", "simulate_clinicians", "--study", STUDY, *sizes)
         runs = [option for key in CRITERIA for option in ("--run", f"{key}=demo-scorer-{key}")]
         everything = ("--study", STUDY, "--systems", *SYSTEMS)
         self.timed("judge: held-out scorers", "judge", *everything, "--name", SCORER, *runs)
         with local_model_server(threads=os.cpu_count()) as endpoint:
+            seen = ("--study", STUDY, "--systems", SYSTEMS[0], SYSTEMS[2])
             toy = ("--name", TOY, "--endpoint", endpoint, "--model", "smollm2-135m", "--toy")
             self.timed("judge: toy language model", "judge", *seen, *toy)
 
@@ -152,15 +161,23 @@ class Demo(Procedure):
 
     @transaction.atomic
     def give_pairs(self, study: Study) -> None:
-        """The demonstration's pairs of base and MODPO for the clinician of the try-out study, once."""
+        """A design for the clinician of the try-out study, once: practice, then the demonstration's pairs of base and
+        MODPO, some of them twice."""
         clinician = get_user_model().objects.get(username="clinician")
-        rater, _ = Rater.objects.get_or_create(
-            study=study, user=clinician, defaults={"kind": RaterKind.CLINICIAN, "name": "C1"}
+        Rater.objects.get_or_create(study=study, user=clinician, defaults={"kind": RaterKind.CLINICIAN, "name": "C1"})
+        if study.designs.filter(name=DESIGN).exists():
+            return
+        copy_responses(Study.objects.get(slug=STUDY), study, (SYSTEMS[0], SYSTEMS[2]))
+        prompts = test_prompts(study)
+        plan = DesignPlan(
+            name=DESIGN,
+            systems=list(study.systems.filter(name__in=SYSTEMS)),
+            prompts=prompts,
+            repeated_pairs=repeats(prompts),
+            calibration=read_calibration(FOLDER / "calibration.toml"),
+            seed=study.seed,
         )
-        if not rater.assignments.exists():
-            copy_responses(Study.objects.get(slug=STUDY), study, (SYSTEMS[0], SYSTEMS[2]))
-            first, second = (study.systems.get(name=name) for name in (SYSTEMS[0], SYSTEMS[2]))
-            assign_comparisons(study, create_comparisons(study, first, second), [rater], per_item=None, seed=study.seed)
+        open_design(draw_design(study, plan))
 
     def logins(self) -> dict[str, str]:
         """Passwords by user name, drawn once for this machine and kept in logins.json before anyone needs them."""
@@ -190,6 +207,15 @@ class Demo(Procedure):
             "runs": runs,
             "seconds": self.seconds,
         }
+
+
+def test_prompts(study: Study) -> int:
+    return study.prompts.filter(split=Split.TEST).count()
+
+
+def repeats(pairs: int) -> int:
+    """How many of the pairs are shown twice: a fifth."""
+    return pairs // 5
 
 
 def copy_responses(source: Study, target: Study, names: tuple[str, ...]) -> None:

@@ -8,7 +8,7 @@ from django.core.management import CommandError, call_command
 
 from annotation.models import Assignment, Split, Study, StudyStatus
 from annotation.study_files import CONTENT_SYSTEM
-from evaluation.demo import Demo, copy_responses, scoring, steps
+from evaluation.demo import SYSTEMS, Demo, copy_responses, scoring, steps
 from evaluation.management.commands.demo import table
 from evaluation.management.commands.serve_demo import addresses, secret
 from tests.factories import make_prompt, make_response, make_study, make_system
@@ -77,16 +77,30 @@ def test_the_study_is_locked_and_unblinded_from_wherever_it_was_left(demo, statu
     assert study.unblinded_at
 
 
-def test_the_clinician_is_given_pairs_once(demo):
-    finished, open_study = make_study(slug="demo"), make_study(slug="try-out")
-    prompt = make_prompt(finished, key="p1", split=Split.TEST)
-    make_prompt(open_study, key="p1", split=Split.TEST)
-    for name in ("base", "modpo-empathy-safety"):
-        make_response(prompt, make_system(finished, name=name))
+@pytest.fixture
+def two_studies():
+    """The demonstration's study with the responses that clinicians compare, and the one to try out."""
+    call_command("load_study", "fixtures/demo", "--open")
+    call_command("load_study", "fixtures/demo", "--slug", "try-out", "--title", "Try out", "--open")
+    finished, open_study = Study.objects.get(slug="demo"), Study.objects.get(slug="try-out")
+    for name in SYSTEMS:
+        system = make_system(finished, name=name)
+        for prompt in finished.prompts.filter(split=Split.TEST):
+            make_response(prompt, system)
+    return finished, open_study
+
+
+def test_the_clinician_is_given_practice_pairs_and_second_looks_once(demo, two_studies):
+    _, open_study = two_studies
     demo.logins()
+    pairs = open_study.prompts.filter(split=Split.TEST).count()
     for _ in range(2):
         demo.give_pairs(open_study)
-        assert Assignment.objects.filter(rater__user__username="clinician").count() == 1
+        given = Assignment.objects.filter(rater__user__username="clinician").visible()
+        assert given.filter(comparison__calibration=True).exists()
+        real = given.filter(comparison__calibration=False)
+        assert real.filter(presentation=1).count() == pairs
+        assert real.filter(presentation=2).count() == pairs // 5 > 0
 
 
 def test_scores_are_done_when_every_ranked_response_has_one():
