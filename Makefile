@@ -35,10 +35,10 @@ reproduce: $(VENV)/.demo ## the paper's methods on the demonstration's content, 
 test: test-sqlite test-postgres ## the whole suite, on SQLite and on PostgreSQL, browser included
 
 test-sqlite: $(VENV)/.dev models browser
-	OMP_NUM_THREADS=1 $(RUN)/python -m pytest --numprocesses auto
+	OMP_NUM_THREADS=1 $(RUN)/python -m pytest --numprocesses auto --dist loadgroup
 
 test-postgres: $(VENV)/.dev models browser
-	OMP_NUM_THREADS=1 $(RUN)/python -m tests.postgres $(RUN)/python -m pytest --numprocesses auto
+	OMP_NUM_THREADS=1 $(RUN)/python -m tests.postgres $(RUN)/python -m pytest --numprocesses auto --dist loadgroup
 
 check: export ATTUNE_DEBUG = 1
 check: $(VENV)/.dev ## format, lint, templates, types, import direction, migrations

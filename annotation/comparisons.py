@@ -116,7 +116,8 @@ def assign_comparisons(
         missing = wanted & ~taken
         a_on_left = draw_orders(n_items, n_raters, draw, overlap=missing)
         practice_left = draw_orders(len(practice), n_raters, (*draw, n_raters))
-        sequences = draw_sequences(n_items, n_raters, draw)
+        # Of another stream than the sides: neither is to tell of the other.
+        sequences = draw_sequences(n_items, n_raters, (*draw, n_raters + 1))
         assignments = []
         for r, rater in enumerate(raters):
             items = [int(item) for item in sequences[r] if missing[item, r]]
