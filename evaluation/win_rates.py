@@ -154,7 +154,10 @@ def verdict_outcomes(votes: pd.DataFrame, *, draws: int = 2000, seed: int = 0) -
     for (first, second, criterion), rows in votes.groupby(["system_a", "system_b", "criterion"], sort=False):
         prompts, names = pd.factorize(rows["prompt"], sort=True)
         hits = np.column_stack([rows["label"] == label for label in LABELS]).astype(np.float64)
-        values = bootstrap(shares_of(hits), prompts, draws=draws, seed=seed)["shares"]
+        # Prompts are drawn whole, so what counts is the sum over each.
+        by_prompt = np.zeros((len(names), len(LABELS)))
+        np.add.at(by_prompt, prompts, hits)
+        values = bootstrap(shares_of(by_prompt), np.arange(len(names)), draws=draws, seed=seed)["shares"]
         wins, ties, losses = (
             summarise_share(values[:, column], n=len(rows), clusters=len(names), reason="there is no verdict")
             for column in range(3)
@@ -165,7 +168,8 @@ def verdict_outcomes(votes: pd.DataFrame, *, draws: int = 2000, seed: int = 0) -
 
 def shares_of(hits: FloatArray) -> Any:
     def compute(weights: FloatArray) -> dict[str, FloatArray]:
-        return {"shares": ratio(weights @ hits, weights.sum(axis=1, keepdims=True))}
+        sums = weights @ hits
+        return {"shares": ratio(sums, sums.sum(axis=1, keepdims=True))}
 
     return compute
 
@@ -179,10 +183,10 @@ def checked(frame: pd.DataFrame) -> None:
     missing = [column for column in [*PAIR, "label"] if column not in frame.columns]
     if missing:
         raise ValueError(f"the frame has no column {', '.join(missing)}")
-    strange = sorted(set(frame["label"]) - set(LABELS), key=str)
+    strange = sorted(set(frame["label"].unique()) - set(LABELS), key=str)
     if strange:
         raise ValueError(f"a label is A, tie or B, not {strange[0]!r}")
-    met = set(zip(frame["system_a"], frame["system_b"], strict=True))
+    met = set(frame[["system_a", "system_b"]].drop_duplicates().itertuples(index=False, name=None))
     both = sorted((a, b) for a, b in met if (b, a) in met)
     if both:
         raise ValueError(f"{both[0][0]} and {both[0][1]} are compared in both orders: turn the labels to one")
