@@ -126,13 +126,7 @@ class Demo(Procedure):
         study = Study.objects.get(slug=STUDY)
         if study.status == StudyStatus.LOCKED:
             return
-        if not study.designs.filter(name=DESIGN).exists():
-            prompts = test_prompts(study)
-            what = ("--study", STUDY, "--name", DESIGN, "--system", SYSTEMS[0], "--system", SYSTEMS[2])
-            size = ("--prompts", str(prompts), "--repeated-pairs", str(repeats(prompts)))
-            self.timed("design of the clinician study", "design_clinician_study", *what, *size)
-        sizes = ("--design", DESIGN, "--raters", "4")
-        self.timed("simulated clinicians", "simulate_clinicians", "--study", STUDY, *sizes)
+        self.ask_clinicians(study)
         runs = [option for key in CRITERIA for option in ("--run", f"{key}=demo-scorer-{key}")]
         everything = ("--study", STUDY, "--systems", *SYSTEMS)
         self.timed("judge: held-out scorers", "judge", *everything, "--name", SCORER, *runs)
@@ -140,6 +134,16 @@ class Demo(Procedure):
             seen = ("--study", STUDY, "--systems", SYSTEMS[0], SYSTEMS[2])
             toy = ("--name", TOY, "--endpoint", endpoint, "--model", "smollm2-135m", "--toy")
             self.timed("judge: toy language model", "judge", *seen, *toy)
+
+    def ask_clinicians(self, study: Study) -> None:
+        """Simulated clinicians judge a design of all test prompts, some of them twice."""
+        if not study.designs.filter(name=DESIGN).exists():
+            prompts = test_prompts(study)
+            what = ("--study", STUDY, "--name", DESIGN, "--system", SYSTEMS[0], "--system", SYSTEMS[2])
+            size = ("--prompts", str(prompts), "--repeated-pairs", str(repeats(prompts)))
+            self.timed("design of the clinician study", "design_clinician_study", *what, *size)
+        sizes = ("--design", DESIGN, "--raters", "4")
+        self.timed("simulated clinicians", "simulate_clinicians", "--study", STUDY, *sizes)
 
     def conclude(self) -> None:
         """Lock the study and unblind it."""

@@ -103,6 +103,17 @@ def test_the_clinician_is_given_practice_pairs_and_second_looks_once(demo, two_s
         assert real.filter(presentation=2).count() == pairs // 5 > 0
 
 
+def test_simulated_clinicians_judge_a_design_and_go_on_where_they_stopped(demo, two_studies):
+    finished, _ = two_studies
+    call_command("simulate_participants", "fixtures/demo", "--study", "demo")
+    demo.ask_clinicians(finished)
+    pairs = finished.prompts.filter(split=Split.TEST).count()
+    submitted = Assignment.objects.submitted().filter(comparison__design__study=finished)
+    assert submitted.count() == 4 * (pairs + pairs // 5)
+    demo.ask_clinicians(finished)
+    assert submitted.count() == 4 * (pairs + pairs // 5)
+
+
 def test_scores_are_done_when_every_ranked_response_has_one():
     study = make_study(slug="demo")
     prompt = make_prompt(study, responses=2, system=make_system(study, name=CONTENT_SYSTEM))
