@@ -91,8 +91,12 @@ compare_digest = crypto.secrets.compare_digest
 
 def make_world(*, pairs: int, swapped: bool, seed: int) -> Rater:
     """A clinician with pairs drawn as any design's; `swapped`, each text is the other system's, on the same side."""
-    models = apps.get_app_config("annotation").get_models()
-    tables = [{"table": model._meta.db_table, "column": "id"} for model in [User, *models]]
+    models = [User, *apps.get_app_config("annotation").get_models()]
+    tables = [
+        {"table": model._meta.db_table, "column": model._meta.auto_field.column}
+        for model in models
+        if model._meta.auto_field
+    ]
     with connection.cursor() as cursor:
         for statement in connection.ops.sequence_reset_by_name_sql(no_style(), tables):
             cursor.execute(statement)
