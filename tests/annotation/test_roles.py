@@ -1,0 +1,107 @@
+"""What each role reaches, in its own study and in no other."""
+
+import pytest
+from django.contrib.auth.models import User
+from django.urls import reverse
+
+from annotation import api_tokens
+from annotation.errors import StudyError
+from annotation.models import Membership, Role
+from tests.factories import make_clinician, make_study
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def study():
+    return make_study(slug="ours")
+
+
+@pytest.fixture
+def other():
+    return make_study(slug="theirs")
+
+
+def member(client, study, role):
+    user = User.objects.create_user(role)
+    Membership.objects.admit(study, user, role)
+    client.force_login(user)
+    return user
+
+
+@pytest.mark.parametrize(
+    ("role", "may"),
+    [
+        (Role.RESEARCHER, {"study": 200, "response": 200, "run": 200, "auditevent": 403, "verdictevent": 403}),
+        (Role.MONITOR, {"study": 200, "response": 403, "run": 403, "auditevent": 200, "verdictevent": 200}),
+        (Role.ADMIN, {"study": 200, "response": 200, "run": 200, "auditevent": 200, "verdictevent": 200}),
+    ],
+)
+def test_a_role_opens_what_it_needs_and_no_more(client, study, role, may):
+    member(client, study, role)
+    for model, status in may.items():
+        address = reverse(f"admin:{'training' if model == 'run' else 'annotation'}_{model}_changelist")
+        assert client.get(address).status_code == status, model
+
+
+@pytest.mark.parametrize("role", list(Role))
+def test_a_role_reaches_its_own_study_alone(client, study, other, role):
+    user = member(client, study, role)
+    listed = client.get(reverse("admin:annotation_study_changelist")).content.decode()
+    assert study.title in listed
+    assert other.title not in listed
+    for where, status in ((study, 200), (other, 302)):
+        assert client.get(reverse("admin:annotation_study_change", args=[where.pk])).status_code == status
+        assert user.has_perm("annotation.view_study", where) == (status == 200)
+
+
+@pytest.mark.parametrize(("role", "may"), [(Role.RESEARCHER, False), (Role.MONITOR, False), (Role.ADMIN, True)])
+def test_an_admin_of_the_study_alone_advances_and_unblinds_it(client, study, other, role, may):
+    user = member(client, study, role)
+    for permission in ("annotation.advance_study", "annotation.unblind_study", "annotation.change_study"):
+        assert user.has_perm(permission, study) == may
+        assert not user.has_perm(permission, other)
+
+
+def test_a_clinician_of_the_study_takes_no_role_in_it(study, other):
+    user = User.objects.create_user("kim")
+    make_clinician(study, user=user)
+    with pytest.raises(StudyError, match="stays blind"):
+        Membership.objects.admit(study, user, Role.MONITOR)
+    Membership.objects.admit(other, user, Role.MONITOR)
+
+
+def test_a_clinician_does_not_enter_the_admin(client, study):
+    user = User.objects.create_user("kim")
+    make_clinician(study, user=user)
+    client.force_login(user)
+    assert client.get(reverse("admin:index"), follow=True).status_code == 403
+
+
+def test_coming_and_going_stand_in_the_audit_trail(study):
+    user = User.objects.create_user("kim")
+    membership = Membership.objects.admit(study, user, Role.RESEARCHER)
+    Membership.objects.admit(study, user, Role.RESEARCHER)
+    Membership.objects.admit(study, user, Role.ADMIN)
+    membership.refresh_from_db()
+    membership.end()
+    kept = study.auditevent_set.filter(action__startswith="membership.").order_by("pk")
+    assert list(kept.values_list("action", "old", "new")) == [
+        ("membership.admit", None, "researcher"),
+        ("membership.admit", "researcher", "admin"),
+        ("membership.end", "admin", None),
+    ]
+    assert not User.objects.get(pk=user.pk).has_perm("annotation.view_study", study)
+
+
+def test_a_token_opens_the_study_of_its_owners_role_and_is_kept_as_a_hash(client, study, other):
+    user = User.objects.create_user("kim")
+    Membership.objects.admit(study, user, Role.RESEARCHER)
+    key = api_tokens.issue(user)
+    assert user.auth_token.key == api_tokens.kept(key) != key
+    ask = {"headers": {"Authorization": f"Token {key}"}}
+    assert [row["slug"] for row in client.get(reverse("api-study-list"), **ask).json()["results"]] == ["ours"]
+    assert client.get(reverse("api-prompt-list", args=["ours"]), **ask).status_code == 200
+    assert client.get(reverse("api-prompt-list", args=["theirs"]), **ask).status_code in (403, 404)
+    as_stored = {"headers": {"Authorization": f"Token {user.auth_token.key}"}}
+    assert client.get(reverse("api-study-list"), **as_stored).status_code in (401, 403)

@@ -1,0 +1,164 @@
+"""Signing in: a password, then a code; locked out, timed out."""
+
+import time
+
+import pytest
+from django.contrib.auth.models import User
+from django.urls import reverse
+from django_otp.oath import TOTP
+from django_otp.plugins.otp_totp.models import TOTPDevice
+
+from annotation import second_factor
+from annotation.sessions import SEEN, SIGNED_IN
+
+pytestmark = pytest.mark.django_db
+PASSWORD = "a-long-and-quiet-password"
+WARNING = b'id="session"'
+
+
+@pytest.fixture(autouse=True)
+def two_factors(settings):
+    settings.SECOND_FACTOR = True
+
+
+@pytest.fixture
+def person():
+    return User.objects.create_user("kim", password=PASSWORD)
+
+
+@pytest.fixture
+def phone(person):
+    return TOTPDevice.objects.create(user=person, name="App")
+
+
+def give_password(client, password=PASSWORD):
+    return client.post(reverse("sign-in"), {"username": "kim", "password": password})
+
+
+def code_of(phone):
+    return f"{TOTP(phone.bin_key).token():06d}"
+
+
+def give_code(client, code):
+    return client.post(reverse("sign-in-code"), {"code": code})
+
+
+def is_in(client):
+    return client.get(reverse("annotation:clinic")).status_code == 200
+
+
+def test_a_password_alone_leads_to_the_code_whatever_page_is_asked_for(client, phone):
+    give_password(client)
+    for page in (reverse("annotation:clinic"), reverse("admin:index")):
+        assert client.get(page).url == f"{reverse('sign-in-code')}?next={page.replace('/', '%2F')}"
+
+
+def test_who_has_no_second_factor_sets_one_up_before_anything_else(client, person):
+    give_password(client)
+    assert client.get(reverse("annotation:clinic")).url.startswith(reverse("set-up-code"))
+    offer = client.get(reverse("set-up-code")).context["offer"]
+    page = client.post(reverse("set-up-code"), {"offer": offer.seal, "code": code_of(offer.device)})
+    assert len(page.context["codes"]) == second_factor.RECOVERY_CODES
+    assert is_in(client)
+
+
+def test_an_offer_made_to_someone_else_is_not_taken_up(client, person):
+    other = second_factor.Offer.new(User.objects.create_user("lee"))
+    give_password(client)
+    client.post(reverse("set-up-code"), {"offer": other.seal, "code": code_of(other.device)})
+    assert not second_factor.is_set_up(person)
+    assert not is_in(client)
+
+
+def test_the_right_code_lets_in_once(client, phone):
+    give_password(client)
+    code = code_of(phone)
+    assert give_code(client, code).status_code == 302
+    assert is_in(client)
+    client.post(reverse("sign-out"))
+    give_password(client)
+    assert give_code(client, code).status_code == 422
+    assert not is_in(client)
+
+
+def test_a_wrong_code_does_not(client, phone):
+    give_password(client)
+    wrong = f"{(int(code_of(phone)) + 1) % 10**6:06d}"
+    assert give_code(client, wrong).status_code == 422
+    assert not is_in(client)
+
+
+def test_a_recovery_code_lets_in_once_and_is_not_kept_as_it_is(client, person, phone):
+    code, *_ = second_factor.new_recovery_codes(person)
+    assert not person.staticdevice_set.get().token_set.filter(token=second_factor.bare(code)).exists()
+    for works in (True, False):
+        give_password(client)
+        give_code(client, code)
+        assert is_in(client) == works
+        client.post(reverse("sign-out"))
+
+
+def test_a_new_phone_needs_the_old_one(client, phone):
+    give_password(client)
+    assert client.get(reverse("set-up-code")).url == reverse("sign-in-code")
+
+
+def test_the_end_of_a_session_is_told_to_those_alone_who_are_in(client, phone):
+    give_password(client)
+    assert WARNING not in client.get(reverse("sign-in-code")).content
+    assert client.get(reverse("session-time")).json() == {"seconds": 0, "can_extend": False}
+    give_code(client, code_of(phone))
+    assert WARNING in client.get(reverse("annotation:clinic")).content
+    assert client.get(reverse("session-time")).json()["seconds"] > 0
+
+
+@pytest.mark.parametrize(("since", "setting"), [(SEEN, "IDLE_SECONDS"), (SIGNED_IN, "SIGNED_IN_SECONDS")])
+def test_a_session_ends_after_a_while_and_after_a_day(client, settings, person, since, setting):
+    settings.SECOND_FACTOR = False
+    give_password(client)
+    assert is_in(client)
+    session = client.session
+    session[since] = int(time.time()) - getattr(settings, setting) - 1
+    session.save()
+    answer = client.get(reverse("annotation:clinic"))
+    assert answer.url.startswith(reverse("sign-in"))
+    assert "ended=1" in answer.url
+    assert not is_in(client)
+
+
+def test_asking_for_the_time_left_does_not_make_it_more_and_posting_does(client, settings, person):
+    settings.SECOND_FACTOR = False
+    give_password(client)
+    session = client.session
+    session[SEEN] = int(time.time()) - settings.IDLE_SECONDS + 30
+    session.save()
+    for _ in range(2):
+        assert client.get(reverse("session-time")).json()["seconds"] <= 30
+    assert client.post(reverse("session-time")).json()["seconds"] > 30
+
+
+def test_five_wrong_passwords_lock_out_even_the_right_one(client, person):
+    for _ in range(5):
+        give_password(client, "wrong")
+    assert give_password(client).status_code == 429
+    assert not is_in(client)
+
+
+def test_wrong_codes_count_as_wrong_passwords_do(client, phone):
+    give_password(client)
+    wrong = f"{(int(code_of(phone)) + 1) % 10**6:06d}"
+    for _ in range(5):
+        # Each has to wait for the one before; an attacker would.
+        TOTPDevice.objects.update(throttling_failure_timestamp=None, throttling_failure_count=0)
+        give_code(client, wrong)
+    TOTPDevice.objects.update(throttling_failure_timestamp=None, throttling_failure_count=0)
+    give_code(client, code_of(phone))
+    assert not is_in(client)
+
+
+def test_a_page_of_another_site_is_not_where_one_is_sent(client, settings, person):
+    settings.SECOND_FACTOR = False
+    answer = client.post(
+        reverse("sign-in"), {"username": "kim", "password": PASSWORD, "next": "https://evil.example.org/"}
+    )
+    assert answer.url == reverse("home")
