@@ -110,14 +110,15 @@ def assign_comparisons(
         taken, last_positions = given_out(comparisons, raters)
         n_items, n_raters = taken.shape
         draw = (seed, int(taken.sum()), sum(last_positions))
+        # Each draw has a stream of its own, so that none tells of another; 0 to n_raters - 1 are those of repeats.
+        practising, ordering, sharing = ((*draw, n_raters + own) for own in range(3))
         wanted = (
-            np.ones_like(taken) if per_item is None else draw_overlap(n_items, n_raters, per_item, draw, taken=taken)
+            np.ones_like(taken) if per_item is None else draw_overlap(n_items, n_raters, per_item, sharing, taken=taken)
         )
         missing = wanted & ~taken
         a_on_left = draw_orders(n_items, n_raters, draw, overlap=missing)
-        practice_left = draw_orders(len(practice), n_raters, (*draw, n_raters))
-        # Of another stream than the sides: neither is to tell of the other.
-        sequences = draw_sequences(n_items, n_raters, (*draw, n_raters + 1))
+        practice_left = draw_orders(len(practice), n_raters, practising)
+        sequences = draw_sequences(n_items, n_raters, ordering)
         assignments = []
         for r, rater in enumerate(raters):
             items = [int(item) for item in sequences[r] if missing[item, r]]
