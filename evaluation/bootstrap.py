@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -51,7 +52,7 @@ def resampled(parts: Iterable[Part], *, items: int, draws: int, seed: int) -> It
     """The statistics of all parts, each with its path. The parts share the resamples of the items; memory is bounded,
     for parts are taken as they come, a batch a pass."""
     # One block of weights is kept, and one part held at a time, which spares memory and the time to get it.
-    kept = list(weights_of(items, draws, seed)) if (1 + draws) * items <= BLOCK else None
+    kept = list(weights_of(items, draws, seed)) if draws * items <= BLOCK else None
     for batch in batches(joined(parts), held=0 if kept else HELD):
         values: list[list[FloatArray]] = [[] for _ in batch]
         for weights in kept or weights_of(items, draws, seed):
@@ -113,10 +114,27 @@ def join(parts: Sequence[Part]) -> Part:
 
 
 def cluster_weights(count: int, draws: int, seed: int, units: int = 1) -> Iterator[FloatArray]:
-    """How often each cluster stands in each resample, in blocks. Shape of a block: (resamples, clusters)
+    """How often each cluster stands in each resample, in blocks, not to be written to. Shape of a block: (resamples,
+    clusters)
 
     The very first row is all ones, the data themselves, so that estimate and interval come from the same code.
     """
+    if max(1, draws) * max(count, units, 1) <= BLOCK:
+        yield one_block(count, draws, seed)
+    else:
+        yield from blocks(count, draws, seed, units)
+
+
+# A report asks for the same resamples from each of its statistics.
+@lru_cache(maxsize=1)
+def one_block(count: int, draws: int, seed: int) -> FloatArray:
+    """All of `cluster_weights` at once."""
+    (weights,) = blocks(count, draws, seed)
+    weights.flags.writeable = False
+    return weights
+
+
+def blocks(count: int, draws: int, seed: int, units: int = 1) -> Iterator[FloatArray]:
     yield from () if count else (np.ones((1, 0)),)
     rng = np.random.default_rng(seed)
     rows = max(1, BLOCK // max(count, units, 1))
@@ -136,8 +154,9 @@ def resamples(clusters: IntArray, draws: int, seed: int) -> Iterator[FloatArray]
         clusters: cluster of each unit, numbered from 0; a cluster is drawn with all its units. Shape: (units,)
     """
     count = int(clusters.max()) + 1 if clusters.size else 0
+    alone = np.array_equal(clusters, np.arange(count))
     for weights in cluster_weights(count, draws, seed, units=clusters.size):
-        yield weights[:, clusters]
+        yield weights if alone else weights[:, clusters]
 
 
 def bootstrap(
@@ -198,5 +217,7 @@ def quantile(ordered: FloatArray, defined: IntArray, q: float) -> FloatArray:
 
 def ratio(numerator: FloatArray, denominator: FloatArray) -> FloatArray:
     """Element by element; NaN where the denominator is 0."""
+    if denominator.all():
+        return np.asarray(numerator / denominator)
     empty: FloatArray = np.full(np.broadcast(numerator, denominator).shape, np.nan)
     return np.divide(numerator, denominator, out=empty, where=denominator != 0)

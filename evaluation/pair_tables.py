@@ -35,7 +35,7 @@ class PairFeatures:
         first, second = sums[self.first], sums[self.second]
         total = first.sum(axis=1)
         observed = ratio(sums[: len(self.first)], total)
-        return observed, beyond_chance(observed, ratio((first * second).sum(axis=1), total**2))
+        return observed, beyond_chance(observed, ratio(np.einsum("pcr,pcr->pr", first, second), total**2))
 
 
 def kappas(ratings: Ratings) -> Iterator[Part]:

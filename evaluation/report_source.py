@@ -78,6 +78,9 @@ class Source:
     @cached_property
     def verdicts(self) -> pd.DataFrame:
         """Of the selection, a row a presentation and criterion, also where the rater could not judge."""
+        return self.kept("verdicts", self.selected_verdicts)
+
+    def selected_verdicts(self) -> pd.DataFrame:
         frame = verdicts_of(self.study, cannot=True)
         wanted = frame["rater"].isin(list(self.raters)) & frame["criterion"].isin(list(self.criteria))
         if self.selection.stratum:
