@@ -110,13 +110,14 @@ def assign_comparisons(
         taken, last_positions = given_out(comparisons, raters)
         n_items, n_raters = taken.shape
         draw = (seed, int(taken.sum()), sum(last_positions))
-        # Each draw has a stream of its own, so that none tells of another; 0 to n_raters - 1 are those of repeats.
-        practising, ordering, sharing = ((*draw, n_raters + own) for own in range(3))
+        # Each draw has a stream of its own, so that none tells of another. numpy takes a seed that ends in 0 for the one
+        # without it, so no number is 0.
+        siding, practising, ordering, sharing = ((*draw, purpose) for purpose in range(1, 5))
         wanted = (
             np.ones_like(taken) if per_item is None else draw_overlap(n_items, n_raters, per_item, sharing, taken=taken)
         )
         missing = wanted & ~taken
-        a_on_left = draw_orders(n_items, n_raters, draw, overlap=missing)
+        a_on_left = draw_orders(n_items, n_raters, siding, overlap=missing)
         practice_left = draw_orders(len(practice), n_raters, practising)
         sequences = draw_sequences(n_items, n_raters, ordering)
         assignments = []
@@ -125,7 +126,7 @@ def assign_comparisons(
             sights = [(comparisons[item], 1, bool(a_on_left[item, r])) for item in items]
             if items and not taken[:, r].any():
                 first = [(pair, 1, bool(practice_left[p, r])) for p, pair in enumerate(practice)]
-                sights = first + with_repeats(sights, min(repeats, len(items) // 2), (*draw, r))
+                sights = first + with_repeats(sights, min(repeats, len(items) // 2), (*draw, 5 + r))
             assignments += [
                 Assignment(comparison=pair, rater=rater, presentation=sight, position=position, a_on_left=left)
                 for position, (pair, sight, left) in enumerate(sights, start=last_positions[r] + 1)

@@ -63,7 +63,7 @@ OF_STUDY: dict[type[models.Model], str] = {
 EVENTS: tuple[type[models.Model], ...] = (VerdictEvent, AuditEvent)
 PROTECTED: tuple[type[models.Model], ...] = (*OF_STUDY, *EVENTS, Study)
 # No row of these gives way to another on SQLite's INSERT OR REPLACE. (Of the rest, none of a locked study does.)
-IRREPLACEABLE: tuple[type[models.Model], ...] = (*EVENTS, Study, Assignment, Verdict)
+IRREPLACEABLE: tuple[type[models.Model], ...] = (*EVENTS, Study, Assignment, Verdict, SafetyFlag)
 
 LOCKED = "the study is locked: its data can no longer change"
 SUBMITTED = "this was submitted: it can no longer change"
@@ -130,11 +130,15 @@ def lock_of_study(dialect: Dialect) -> Iterator[Trigger]:
 
 
 def final_once_submitted(dialect: Dialect) -> Iterator[Trigger]:
-    verdicts, assignments, raters = (table_of(model) for model in (Verdict, Assignment, Rater))
-    submitted = f"SELECT 1 FROM {assignments} AS a WHERE a.id = OLD.assignment_id AND a.submitted_at IS NOT NULL"
+    verdicts, flags, assignments, raters = (table_of(model) for model in (Verdict, SafetyFlag, Assignment, Rater))
+    of_submitted = f"SELECT 1 FROM {assignments} AS a WHERE a.id = %s.assignment_id AND a.submitted_at IS NOT NULL"
+    submitted = of_submitted % "OLD"
     present = f"EXISTS (SELECT 1 FROM {raters} AS r WHERE r.id = %s.rater_id AND r.withdrawn_at IS NULL)"
-    yield Trigger("final", verdicts, "UPDATE", f"EXISTS ({submitted})", refusal=SUBMITTED)
-    yield Trigger("final", verdicts, "DELETE", f"EXISTS ({submitted} AND {present % 'a'})", refusal=KEPT)
+    for table in (verdicts, flags):
+        yield Trigger("final", table, "UPDATE", f"EXISTS ({submitted})", refusal=SUBMITTED)
+        yield Trigger("final", table, "DELETE", f"EXISTS ({submitted} AND {present % 'a'})", refusal=KEPT)
+    # Verdicts are full in number once submitted; flags are not.
+    yield Trigger("final", flags, "INSERT", f"EXISTS ({of_submitted % 'NEW'})", refusal=SUBMITTED)
     moved = changed(Verdict, dialect, besides={"choice", "changed_at"})
     yield Trigger("bound", verdicts, "UPDATE", moved, refusal=BOUND)
 

@@ -100,6 +100,8 @@
     else if (find("#keys").checked && !withModifier && !at.matches("textarea")) action = actionOf(event);
     if (!action) return;
     event.preventDefault();
+    // A key held too long is one answer, not one for each criterion.
+    if (event.repeat && !["arrowup", "arrowdown", "w", "s"].includes(event.key.toLowerCase())) return;
     if (undoing) waiting.push(event);
     else if (!leaving) action();
   };
@@ -116,8 +118,7 @@
     const line = find("#saved");
     if (line) line.textContent = "Not saved. Your choices stay on this page: check the connection and submit again.";
   };
-  document.addEventListener("htmx:sendError", notKept);
-  document.addEventListener("htmx:responseError", notKept);
+  for (const failure of ["htmx:sendError", "htmx:responseError", "htmx:timeout"]) document.addEventListener(failure, notKept);
 
   const prepare = () => {
     find("#keys").checked = localStorage.getItem("attune-keys") !== "off";

@@ -29,9 +29,13 @@
     dialog.dataset.ended = "yes";
     show("Your session ended", "Sign in again in a new tab, then come back here: your choices so far are kept, and this page stays as it is.", again);
   };
-  // Signing in elsewhere renewed the token that the page's forms were made with.
+  // Signing in elsewhere renews the token that the page was made with.
+  document.addEventListener("htmx:configRequest", ({ detail }) => {
+    detail.headers["x-csrftoken"] = token();
+    if (detail.parameters.csrfmiddlewaretoken) detail.parameters.csrfmiddlewaretoken = token();
+  });
   const goOn = () => {
-    if (dialog.dataset.ended) for (const field of document.getElementsByName("csrfmiddlewaretoken")) field.value = token();
+    for (const field of document.getElementsByName("csrfmiddlewaretoken")) field.value = token();
     delete dialog.dataset.ended;
     dialog.close();
   };

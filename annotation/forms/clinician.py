@@ -12,7 +12,9 @@ from django.utils.text import get_text_list
 
 from annotation.errors import StudyError
 from annotation.models import Assignment, Choice, Criterion, FlagKind, SafetyFlag, Side
+from annotation.working_time import BREAK
 
+NOTE_ALONE = "Please choose under Safety flag which response it is about."
 FLAG_SIDES = [("left", "A"), ("both", "Both"), ("right", "B"), ("", "None")]
 
 
@@ -21,7 +23,8 @@ class VerdictsForm(forms.Form):
     be empty. What is not sent stays as it was.
 
     `shown` carries, signed, when the page was made. So GET writes nothing, and `opened_at` is the time of the page on
-    which the first verdict was given: a pair opened before a break does not count the break.
+    which the first verdict was given. A pair comes with the submission of the one before, and may have stood on the page
+    through a break: what lies longer than a break before the first act is not counted.
     """
 
     shown = forms.CharField(required=False, widget=forms.HiddenInput)
@@ -108,13 +111,18 @@ class VerdictsForm(forms.Form):
     def keep_words(self) -> None:
         """All but the verdicts."""
         if self.assignment.opened_at is None:
-            self.assignment.note_opened(self.cleaned_data["shown"])
+            self.assignment.note_opened(max(self.cleaned_data["shown"], timezone.now() - BREAK))
         if (reason := self.given("reason")) != self.initial["reason"]:
             self.assignment.explain(reason)
         sides = {kind: self.given(f"flag-{kind}") for kind in FlagKind}
         if sides != self.flagged or self.given("note") != self.initial["note"]:
             flags = {kind: Side(side) for kind, side in sides.items() if side}
             self.assignment.flag(flags, self.given("note"))
+
+    @property
+    def note_is_alone(self) -> bool:
+        """Whether there is a note on safety and no flag to keep it with."""
+        return bool(self.given("note")) and not any(self.given(f"flag-{kind}") for kind in FlagKind)
 
     def given(self, name: str) -> str:
         """What was sent, else what is stored."""
@@ -129,6 +137,8 @@ class CompleteVerdictsForm(VerdictsForm):
         missing = [criterion.name for criterion in self.criteria if criterion not in self.chosen()]
         if missing:
             raise forms.ValidationError(f"Please choose A, tie, B or cannot judge for {get_text_list(missing, 'and')}.")
+        if self.note_is_alone:
+            raise forms.ValidationError(f"Your note is not kept yet. {NOTE_ALONE}")
 
     def keep(self) -> None:
         """Close the assignment with what was given."""

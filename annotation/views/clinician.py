@@ -21,7 +21,7 @@ from django_htmx.http import HttpResponseClientRedirect, push_url, retarget
 
 from annotation.clinic import courses, feedback, spans, tally
 from annotation.display import displayed, rendered
-from annotation.forms.clinician import CompleteVerdictsForm, VerdictsForm
+from annotation.forms.clinician import NOTE_ALONE, CompleteVerdictsForm, VerdictsForm
 from annotation.models import Assignment, Criterion, Rater, RaterKind, StudyStatus
 from annotation.models.rater import RaterQuerySet
 from annotation.working_time import REST_PAIRS, REST_TIME, current_session, rest_is_due, work
@@ -100,6 +100,8 @@ def verdict(request: HtmxHttpRequest, assignment: Assignment) -> HttpResponse:
         return form_again(request, form, said=given)
     why = " ".join(str(error) for error in form.non_field_errors()) or "Reload the page and choose again."
     said = given if kept else f"Not saved. {why}"
+    if kept and form.note_is_alone:
+        said = f"{given}, but not the note. {NOTE_ALONE}"
     return render(request, f"{JUDGE}#saved", {"said": said}, status=200 if kept else 422)
 
 

@@ -17,7 +17,7 @@ from annotation.models import (
     Verdict,
     VerdictEvent,
 )
-from annotation.working_time import REST_PAIRS
+from annotation.working_time import BREAK, REST_PAIRS
 from tests.factories import (
     make_assignment,
     make_clinician,
@@ -437,3 +437,23 @@ def test_but_for_the_texts_the_page_is_the_same_whichever_system_stands_left(sig
         pages.append(re.sub(r'(csrftoken": |name="(csrfmiddlewaretoken|shown)" value=)"[^"]+"', "", html))
     swapped = pages[0].replace("First text", "X").replace("Second text", "First text").replace("X", "Second text")
     assert pages[0] != pages[1] == swapped
+
+
+def test_a_pair_that_stood_on_the_page_through_a_break_does_not_count_it(signed_in, rater):
+    (pair,) = make_pairs(rater, 1)
+    shown = signing.dumps((timezone.now() - timedelta(hours=1)).timestamp(), salt=f"annotation.assignment.{pair.pk}")
+    signed_in.post(address(), {**COMPLETE, "shown": shown})
+    pair.refresh_from_db()
+    assert timedelta(0) < pair.submitted_at - pair.opened_at <= BREAK + timedelta(seconds=30)
+
+
+def test_a_note_without_a_flag_is_asked_for_and_not_lost(signed_in, rater):
+    (pair,) = make_pairs(rater, 1)
+    note = {"note": "It advises to stop a medicine."}
+    saved = signed_in.post(address(name="verdict"), note, headers=AUTOSAVE)
+    assert b"but not the note. Please choose under Safety flag" in saved.content
+    page = signed_in.post(address(), {**COMPLETE, **note})
+    assert page.status_code == 422
+    assert note["note"] in page.content.decode()
+    signed_in.post(address(), {**COMPLETE, **note, "flag-harmful": "left"})
+    assert [flag.note for flag in pair.flags.all()] == [note["note"]]

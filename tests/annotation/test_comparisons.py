@@ -1,9 +1,11 @@
+import numpy as np
 import pytest
 from django.core.management import CommandError, call_command
 
 from annotation.comparisons import assign_comparisons, create_comparisons
 from annotation.errors import InputError, StudyError
 from annotation.models import Assignment, Comparison, Split, StudyStatus
+from annotation.sampling import draw_sample
 from tests.factories import make_clinician, make_prompt, make_response, make_study, make_system
 
 pytestmark = pytest.mark.django_db
@@ -154,3 +156,21 @@ def test_the_commands_say_what_is_missing(study, systems):
     refused("choose 1 to 1", "assign_comparisons", study=study.slug, per_comparison=2)
     refused("--sample 3: choose 1 to 2", "assign_comparisons", study=study.slug, sample=3)
     assert not Assignment.objects.exists()
+
+
+def test_no_draw_takes_the_stream_of_another(study, systems, monkeypatch):
+    answered(study, systems, number=12)
+    first_numbers = []
+    drawn = np.random.default_rng
+
+    def noted(seed):
+        first_numbers.append(drawn(seed).random())
+        return drawn(seed)
+
+    monkeypatch.setattr(np.random, "default_rng", noted)
+    comparisons = create_comparisons(study, *systems)
+    draw_sample(["risk"] * 12, 6, 42)
+    raters = [make_clinician(study) for _ in range(3)]
+    assign_comparisons(study, comparisons[2:], raters, per_item=2, seed=42, practice=comparisons[:2], repeats=2)
+    assert len(first_numbers) > 8
+    assert len(set(first_numbers)) == len(first_numbers)

@@ -19,8 +19,11 @@ from annotation.models import (
     AuditEvent,
     Choice,
     Criterion,
+    FlagKind,
     Prompt,
     Rater,
+    SafetyFlag,
+    Side,
     Study,
     StudyStatus,
     System,
@@ -170,6 +173,25 @@ def test_a_submitted_verdict_is_not_deleted(submitted, way):
 def test_a_submitted_assignment_does_not_change(submitted, change):
     with refused(protection.SUBMITTED):
         Assignment.objects.update(**change)
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda flag: SafetyFlag.objects.update(note=""), protection.SUBMITTED),
+        (lambda flag: flag.delete(), protection.KEPT),
+        (lambda flag: execute("DELETE FROM annotation_safetyflag"), protection.KEPT),
+        (lambda flag: SafetyFlag.objects.create(assignment=flag.assignment, side="right"), protection.SUBMITTED),
+    ],
+)
+def test_the_flags_of_a_submitted_pair_stand_until_its_rater_withdraws(assignment, change, reason):
+    assignment.flag({FlagKind.HARMFUL: Side.LEFT}, "It advises to stop a medicine.")
+    assignment.submit(dict.fromkeys(assignment.comparison.study.criteria.all(), Choice.LEFT))
+    with refused(reason):
+        change(SafetyFlag.objects.get())
+    assert SafetyFlag.objects.get().note == "It advises to stop a medicine."
+    assignment.rater.withdraw()
+    assert not SafetyFlag.objects.exists()
 
 
 def test_no_row_is_slipped_in_for_another(submitted):

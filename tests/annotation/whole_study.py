@@ -93,6 +93,7 @@ def judge(study, criterion, systems, responses):
     Assignment.objects.filter(pk=assignment.pk).update(submitted_at=NOON)
     begun = Assignment.objects.create(comparison=comparison, rater=rater, presentation=2, position=2, a_on_left=False)
     Verdict.objects.create(assignment=begun, criterion=criterion, choice=Choice.CANNOT)
+    SafetyFlag.objects.create(assignment=begun, side="right", kind="other")
 
 
 def lock(study):

@@ -268,6 +268,55 @@ def test_a_session_that_ends_amid_a_pair_loses_nothing(new_context, rater, visit
     assert [choice for _, _, choice in choices(rater)] == ["left", "tie", "right"]
 
 
+def test_choices_are_saved_after_signing_in_anew_beside_the_page(new_context, live_server, rater, visit):
+    context = new_context()
+    page = visit(context, rater)
+    press(page, "1")
+    expect(page.get_by_role("status")).to_have_text("Saved, 1 of 3")
+    context.clear_cookies(name=settings.SESSION_COOKIE_NAME)
+    beside = context.new_page()
+    beside.goto(live_server.url + reverse("sign-in"))
+    beside.get_by_label("User name").fill("clinician")
+    beside.get_by_label("Password").fill("a long password")
+    beside.keyboard.press("Enter")
+    expect(beside.get_by_role("heading", name="Pair 1 of 3")).to_be_visible()
+    page.bring_to_front()
+    press(page, "2")
+    expect(page.get_by_role("status")).to_have_text("Saved, 2 of 3")
+    press(page, "3", "Enter")
+    ready_for_keys(page, 2)
+    assert [choice for _, _, choice in choices(rater)] == ["left", "tie", "right"]
+
+
+def test_a_key_that_is_held_gives_one_answer(new_context, rater, visit):
+    page = visit(new_context(), rater)
+    ready_for_keys(page, 1)
+    for _ in range(5):
+        page.keyboard.down("1")
+    page.keyboard.up("1")
+    expect(page.get_by_role("status")).to_have_text("Saved, 1 of 3")
+    assert choices(rater) == [(1, "empathy", "left")]
+
+
+def test_going_back_leaves_the_keys_off_and_the_warning_in_place(new_context, rater, visit):
+    page = visit(new_context(), rater)
+    page.get_by_text("Keys and criteria").click()
+    page.get_by_role("checkbox", name="Use these keys").uncheck()
+    for criterion in ("Empathy", "Safety", "Overall preference"):
+        radio(page, criterion, "Tie").check(force=True)
+    page.get_by_role("button", name="Submit").click()
+    expect(page.get_by_role("heading", name="Pair 2 of 3")).to_be_visible()
+    page.go_back()
+    expect(page.get_by_text("You submitted this pair")).to_be_visible()
+    page.go_forward()
+    expect(page.get_by_role("heading", name="Pair 2 of 3")).to_be_visible()
+    press(page, "1")
+    expect(page.get_by_role("radio", checked=True)).to_have_count(0)
+    page.context.clear_cookies(name=settings.SESSION_COOKIE_NAME)
+    page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+    expect(page.get_by_role("alertdialog", name="Your session ended")).to_be_visible()
+
+
 def test_a_verdict_that_cannot_be_saved_is_told(new_context, rater, visit):
     context = new_context()
     page = visit(context, rater)
