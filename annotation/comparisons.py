@@ -110,8 +110,8 @@ def assign_comparisons(
         taken, last_positions = given_out(comparisons, raters)
         n_items, n_raters = taken.shape
         draw = (seed, int(taken.sum()), sum(last_positions))
-        # Each draw has a stream of its own, so that none tells of another. numpy takes a seed that ends in 0 for the one
-        # without it, so no number is 0.
+        # Each draw has a stream of its own, so that none tells of another. numpy reads a seed that ends in 0 as the
+        # one without it, so no number is 0.
         siding, practising, ordering, sharing = ((*draw, purpose) for purpose in range(1, 5))
         wanted = (
             np.ones_like(taken) if per_item is None else draw_overlap(n_items, n_raters, per_item, sharing, taken=taken)

@@ -23,7 +23,7 @@ class VerdictsForm(forms.Form):
     be empty. What is not sent stays as it was.
 
     `shown` carries, signed, when the page was made. So GET writes nothing, and `opened_at` is the time of the page on
-    which the first verdict was given. A pair comes with the submission of the one before, and may have stood on the page
+    which the first verdict was given. A pair comes with the submission of the one before, and may have stood there
     through a break: what lies longer than a break before the first act is not counted.
     """
 
