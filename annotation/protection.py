@@ -137,7 +137,7 @@ def final_once_submitted(dialect: Dialect) -> Iterator[Trigger]:
     for table in (verdicts, flags):
         yield Trigger("final", table, "UPDATE", f"EXISTS ({submitted})", refusal=SUBMITTED)
         yield Trigger("final", table, "DELETE", f"EXISTS ({submitted} AND {present % 'a'})", refusal=KEPT)
-    # Verdicts are full in number once submitted; flags are not.
+    # Flags come before the submission, as a clinician's verdicts do; imports and judges store verdicts after it.
     yield Trigger("final", flags, "INSERT", f"EXISTS ({of_submitted % 'NEW'})", refusal=SUBMITTED)
     moved = changed(Verdict, dialect, besides={"choice", "changed_at"})
     yield Trigger("bound", verdicts, "UPDATE", moved, refusal=BOUND)

@@ -135,6 +135,7 @@ def one_block(count: int, draws: int, seed: int) -> FloatArray:
 
 
 def blocks(count: int, draws: int, seed: int, units: int = 1) -> Iterator[FloatArray]:
+    """All of `cluster_weights`, drawn anew."""
     yield from () if count else (np.ones((1, 0)),)
     rng = np.random.default_rng(seed)
     rows = max(1, BLOCK // max(count, units, 1))

@@ -137,7 +137,8 @@ class CompleteVerdictsForm(VerdictsForm):
         missing = [criterion.name for criterion in self.criteria if criterion not in self.chosen()]
         if missing:
             raise forms.ValidationError(f"Please choose A, tie, B or cannot judge for {get_text_list(missing, 'and')}.")
-        if self.note_is_alone:
+        # A field that is wrong itself has no value to ask for.
+        if not self.errors and self.note_is_alone:
             raise forms.ValidationError(f"Your note is not kept yet. {NOTE_ALONE}")
 
     def keep(self) -> None:

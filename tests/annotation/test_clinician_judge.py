@@ -457,3 +457,10 @@ def test_a_note_without_a_flag_is_asked_for_and_not_lost(signed_in, rater):
     assert note["note"] in page.content.decode()
     signed_in.post(address(), {**COMPLETE, **note, "flag-harmful": "left"})
     assert [flag.note for flag in pair.flags.all()] == [note["note"]]
+
+
+def test_a_note_too_long_to_keep_is_told_and_not_lost(signed_in, rater):
+    make_pairs(rater, 1)
+    page = signed_in.post(address(), {**COMPLETE, "note": "x" * 501})
+    assert page.status_code == 422
+    assert "x" * 501 in page.content.decode()
