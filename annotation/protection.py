@@ -138,7 +138,8 @@ def final_once_submitted(dialect: Dialect) -> Iterator[Trigger]:
         yield Trigger("final", table, "UPDATE", f"EXISTS ({submitted})", refusal=SUBMITTED)
         yield Trigger("final", table, "DELETE", f"EXISTS ({submitted} AND {present % 'a'})", refusal=KEPT)
     # Flags come before the submission, as a clinician's verdicts do; imports and judges store verdicts after it.
-    yield Trigger("final", flags, "INSERT", f"EXISTS ({of_submitted % 'NEW'})", refusal=SUBMITTED)
+    # PostgreSQL fires by name: a lock, where there is one, is the reason told.
+    yield Trigger("submitted", flags, "INSERT", f"EXISTS ({of_submitted % 'NEW'})", refusal=SUBMITTED)
     moved = changed(Verdict, dialect, besides={"choice", "changed_at"})
     yield Trigger("bound", verdicts, "UPDATE", moved, refusal=BOUND)
 
