@@ -75,15 +75,28 @@ class QuestionnaireItemAdmin(StudyRecordAdmin):
 
 @admin.register(AuditEvent)
 class AuditEventAdmin(ReadOnlyAdmin):
+    """What a change was from and to names systems at times: until unblinding that is for those who see systems."""
+
     list_display = ["at", "study", "action", "subject", "user", "rater"]
     list_filter = [("study", OF_REACH), "action"]
     list_select_related = ["study", "user", "rater"]
 
+    def get_fields(self, request: HttpRequest, obj: Any = None) -> list[Any]:
+        told = obj and (obj.study.unblinded_at or request.user.has_perm("annotation.view_system", obj.study))
+        return [*self.list_display, *(["old", "new"] if told else [])]
+
 
 @admin.register(VerdictEvent)
 class VerdictEventAdmin(ReadOnlyAdmin):
-    """Left and right as the rater saw them, never which system stood there."""
+    """Left and right once the study is unblinded: before, whoever could tell the sides would know who wins."""
 
-    list_display = ["at", "study", "rater", "assignment", "criterion", "old", "new", "by"]
+    list_display = ["at", "study", "rater", "assignment", "criterion", "change", "by"]
+    fields = ["at", "study", "rater", "assignment", "criterion", "change", "by"]
     list_filter = [("study", OF_REACH)]
     list_select_related = ["study", "rater", "criterion"]
+
+    @admin.display
+    def change(self, event: VerdictEvent) -> str:
+        if event.study.unblinded_at:
+            return f"{event.old or 'none'} to {event.new or 'none'}"
+        return "given" if not event.old else "taken away" if not event.new else "changed"

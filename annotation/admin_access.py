@@ -69,6 +69,12 @@ class StudyRecordAdmin(ByRole, admin.ModelAdmin):  # type: ignore[type-arg]
 class ReadOnlyAdmin(StudyRecordAdmin):
     """Records that software or people made, to be read."""
 
+    def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:
+        """Only its filters: asking by a field tells what it holds, shown or not."""
+        names = [given[0] if isinstance(given, tuple) else given for given in self.get_list_filter(request)]
+        asked = any(lookup.startswith(f"{name}__") for name in names if isinstance(name, str))
+        return asked and super().lookup_allowed(lookup, value, request)
+
     def has_add_permission(self, request: HttpRequest, *args: Any) -> bool:
         return False
 

@@ -148,10 +148,10 @@ def flagged(source: Source, page: Iterable[SafetyFlag]) -> list[Flagged]:
 
 
 def flagged_texts(source: Source, flag: SafetyFlag) -> list[Text]:
-    return [
-        Text("The flagged response" if source.blind else response.system.name, response.text)
-        for response in flagged_responses(flag)
-    ]
+    """The flagged response, or while blind both: who can look one up would know which system was flagged."""
+    if source.blind:
+        return texts_of(source, flag.assignment.comparison)
+    return [Text(response.system.name, response.text) for response in flagged_responses(flag)]
 
 
 def flagged_responses(flag: SafetyFlag) -> list[Response]:

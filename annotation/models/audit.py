@@ -68,7 +68,7 @@ class VerdictEvent(models.Model):
         indexes = [models.Index(fields=["assignment"], name="verdict_event_assignment")]
 
     def __str__(self) -> str:
-        return f"{self.at:%Y-%m-%d %H:%M} {self.old or 'none'} to {self.new or 'none'}"
+        return f"{self.at:%Y-%m-%d %H:%M} {self.rater}, {self.criterion}"
 
     def reverses(self, other: "VerdictEvent") -> bool:
         return (self.criterion_id, self.old, self.new) == (other.criterion_id, other.new, other.old)
