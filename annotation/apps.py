@@ -8,9 +8,11 @@ class AnnotationConfig(AppConfig):
 
     def ready(self) -> None:
         from django.contrib.auth.signals import user_logged_in
+        from django.core import checks
 
         from annotation import protection, sessions
 
         pre_migrate.connect(protection.before_migration, sender=self)
         post_migrate.connect(protection.after_migration, sender=self)
+        checks.register(protection.check, checks.Tags.database)
         user_logged_in.connect(sessions.begin)

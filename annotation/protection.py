@@ -3,16 +3,19 @@
 
 - Each verdict given, changed or taken away leaves a row in the trail; trail and audit events are only ever added to.
 - What was submitted is final, unless its rater withdraws.
-- A locked study stays as it is.
+- What was judged stays as it was shown.
+- A study goes one step on at a time, each told in the audit trail first. A locked study stays as it is.
 
-The triggers are made after a migration and taken off before one (see `annotation.apps`) rather than in one: to alter
-a table SQLite makes it anew, and its triggers are gone. Whoever owns the tables can drop them; `verify_study` tells.
+The triggers are made after a migration (see `annotation.apps`) rather than in one: to alter a table SQLite makes it
+anew, and its triggers are gone. Whoever owns the tables can drop them; `verify_study` tells, and `check --database`.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import pairwise
 from typing import Any
 
+from django.core import checks
 from django.db import connections, models, transaction
 
 from annotation.models import (
@@ -32,6 +35,7 @@ from annotation.models import (
     Response,
     SafetyFlag,
     Study,
+    StudyStatus,
     System,
     TaskResponse,
     Verdict,
@@ -62,13 +66,16 @@ OF_STUDY: dict[type[models.Model], str] = {
 }
 EVENTS: tuple[type[models.Model], ...] = (VerdictEvent, AuditEvent)
 PROTECTED: tuple[type[models.Model], ...] = (*OF_STUDY, *EVENTS, Study)
-# No row of these gives way to another on SQLite's INSERT OR REPLACE. (Of the rest, none of a locked study does.)
+# No row of these gives way to another on SQLite's INSERT OR REPLACE and UPDATE OR REPLACE. (Of the rest, none of a
+# locked study does.)
 IRREPLACEABLE: tuple[type[models.Model], ...] = (*EVENTS, Study, Assignment, Verdict, SafetyFlag)
 
 LOCKED = "the study is locked: its data can no longer change"
 SUBMITTED = "this was submitted: it can no longer change"
 KEPT = "this was submitted: only the withdrawal of its rater takes it away"
 BOUND = "a verdict stays with its assignment and its criterion"
+JUDGED = "this was judged: it stays as it was shown"
+UNTOLD = "a study goes on one step at a time, and the audit trail tells each step first"
 WITHDRAWN = "a rater who has withdrawn does not come back"
 APPENDED = "audit events are only ever added, never changed or deleted"
 REPLACED = "there is such a row already, and it is not replaced"
@@ -79,13 +86,18 @@ def triggers(dialect: Dialect) -> Iterator[Trigger]:
     for model, path in OF_STUDY.items():
         yield from lock(model, path, dialect)
     yield from lock_of_study(dialect)
+    yield from steps_of_study(dialect)
     yield from final_once_submitted(dialect)
+    yield from as_shown_once_judged(dialect)
     yield from trail(dialect)
     yield from (
         Trigger("append", table_of(m), e, "true", refusal=APPENDED) for m in EVENTS for e in ("UPDATE", "DELETE")
     )
     if dialect.replaces:
-        yield from (Trigger("replace", table_of(m), "INSERT", stands(m), refusal=REPLACED) for m in IRREPLACEABLE)
+        for model in IRREPLACEABLE:
+            yield Trigger("replace", table_of(model), "INSERT", stands(model), refusal=REPLACED)
+            other = stands(model, besides="OLD.id")
+            yield Trigger("replace", table_of(model), "UPDATE", other, refusal=REPLACED)
     if dialect.truncates:
         yield from (Trigger("keep", table_of(m), "TRUNCATE", "true", refusal=TRUNCATED) for m in PROTECTED)
 
@@ -129,6 +141,17 @@ def lock_of_study(dialect: Dialect) -> Iterator[Trigger]:
     yield Trigger("lock", table, "DELETE", locked, refusal=LOCKED)
 
 
+def steps_of_study(dialect: Dialect) -> Iterator[Trigger]:
+    told = f"SELECT 1 FROM {table_of(AuditEvent)} AS e WHERE e.study_id = OLD.id AND e.action ="
+    order = ", ".join(f"('{before}', '{after}')" for before, after in pairwise(StudyStatus))
+    next_and_told = f"(OLD.status, NEW.status) IN (VALUES {order}) AND EXISTS ({told} 'study.' || NEW.status)"
+    # From the last step nothing leads on: `lock_of_study` says so.
+    moved = f"NEW.status {dialect.distinct} OLD.status AND OLD.status <> 'locked' AND NOT ({next_and_told})"
+    unblinded = f"NEW.unblinded_at {dialect.distinct} OLD.unblinded_at"
+    unseen = f"{unblinded} AND NOT (OLD.status = 'locked' AND EXISTS ({told} 'study.unblind'))"
+    yield Trigger("step", table_of(Study), "UPDATE", f"({moved}) OR ({unseen})", refusal=UNTOLD)
+
+
 def final_once_submitted(dialect: Dialect) -> Iterator[Trigger]:
     verdicts, flags, assignments, raters = (table_of(model) for model in (Verdict, SafetyFlag, Assignment, Rater))
     of_submitted = f"SELECT 1 FROM {assignments} AS a WHERE a.id = %s.assignment_id AND a.submitted_at IS NOT NULL"
@@ -137,9 +160,8 @@ def final_once_submitted(dialect: Dialect) -> Iterator[Trigger]:
     for table in (verdicts, flags):
         yield Trigger("final", table, "UPDATE", f"EXISTS ({submitted})", refusal=SUBMITTED)
         yield Trigger("final", table, "DELETE", f"EXISTS ({submitted} AND {present % 'a'})", refusal=KEPT)
-    # Flags come before the submission, as a clinician's verdicts do; imports and judges store verdicts after it.
-    # PostgreSQL fires by name: a lock, where there is one, is the reason told.
-    yield Trigger("submitted", flags, "INSERT", f"EXISTS ({of_submitted % 'NEW'})", refusal=SUBMITTED)
+        # PostgreSQL fires by name: a lock, where there is one, is the reason told.
+        yield Trigger("submitted", table, "INSERT", f"EXISTS ({of_submitted % 'NEW'})", refusal=SUBMITTED)
     moved = changed(Verdict, dialect, besides={"choice", "changed_at"})
     yield Trigger("bound", verdicts, "UPDATE", moved, refusal=BOUND)
 
@@ -149,6 +171,27 @@ def final_once_submitted(dialect: Dialect) -> Iterator[Trigger]:
     yield Trigger("final", assignments, "DELETE", kept, refusal=KEPT)
     back = f"OLD.withdrawn_at IS NOT NULL AND NEW.withdrawn_at {dialect.distinct} OLD.withdrawn_at"
     yield Trigger("final", raters, "UPDATE", back, refusal=WITHDRAWN)
+
+
+def as_shown_once_judged(dialect: Dialect) -> Iterator[Trigger]:
+    """What a verdict was given on: the words, the sides, and which system wrote what. A pair's design and stratum may
+    change, since a later design takes it over."""
+    pair, response = table_of(Comparison), table_of(Response)
+    verdicts = f"FROM {table_of(Verdict)} AS v JOIN {table_of(Assignment)} AS a ON a.id = v.assignment_id"
+    on_pairs = f"{verdicts} JOIN {pair} AS p ON p.id = a.comparison_id"
+    on_responses = f"{on_pairs} JOIN {response} AS r ON r.id IN (p.response_a_id, p.response_b_id)"
+    given_on: dict[type[models.Model], tuple[str, set[str]]] = {
+        Prompt: (f"{on_responses} WHERE r.prompt_id", {"study", "key", "text"}),
+        System: (f"{on_responses} WHERE r.system_id", {"study", "name", "kind"}),
+        Response: (f"{on_responses} WHERE r.id", {"prompt", "system", "number", "text"}),
+        Comparison: (f"{verdicts} WHERE a.comparison_id", {"study", "calibration", "response_a", "response_b"}),
+        Assignment: (f"{verdicts} WHERE a.id", {"comparison", "rater", "presentation", "position", "a_on_left"}),
+    }
+    for model, (judged, columns) in given_on.items():
+        differs = changed(model, dialect, only=columns)
+        yield Trigger(
+            "shown", table_of(model), "UPDATE", f"({differs}) AND EXISTS (SELECT 1 {judged} = OLD.id)", refusal=JUDGED
+        )
 
 
 def trail(dialect: Dialect) -> Iterator[Trigger]:
@@ -169,18 +212,22 @@ def trail(dialect: Dialect) -> Iterator[Trigger]:
     yield Trigger("trail", table, "DELETE", "true", effect=noted("OLD", "OLD.choice", "''"))
 
 
-def changed(model: type[models.Model], dialect: Dialect, *, besides: Sequence[str] | set[str] = ()) -> str:
-    columns = [field.column for field in model._meta.concrete_fields if field.name not in besides]
+def changed(
+    model: type[models.Model], dialect: Dialect, *, only: Collection[str] = (), besides: Collection[str] = ()
+) -> str:
+    """Whether one of the columns changes: of `only` where given, else of all but `besides`."""
+    names = only or {field.name for field in model._meta.concrete_fields}.difference(besides)
+    columns = [field.column for field in model._meta.concrete_fields if field.name in names]
     return " OR ".join(f'NEW."{column}" {dialect.distinct} OLD."{column}"' for column in columns)
 
 
-def stands(model: type[models.Model]) -> str:
-    """Whether a row with one of the new row's unique keys is there."""
+def stands(model: type[models.Model], *, besides: str = "NULL") -> str:
+    """Whether a row with one of the new row's unique keys is there, `besides` the row of that id."""
     columns = {field.name: field.column for field in model._meta.concrete_fields}
     keys: list[Sequence[str]] = [(field.name,) for field in model._meta.concrete_fields if field.unique]
     keys += [c.fields for c in model._meta.constraints if isinstance(c, models.UniqueConstraint)]
     same = " OR ".join(" AND ".join(f"there.{columns[name]} = NEW.{columns[name]}" for name in key) for key in keys)
-    return f"EXISTS (SELECT 1 FROM {table_of(model)} AS there WHERE {same})"
+    return f"EXISTS (SELECT 1 FROM {table_of(model)} AS there WHERE there.id IS NOT {besides} AND ({same}))"
 
 
 def absent(using: str = "default") -> list[str]:
@@ -190,12 +237,32 @@ def absent(using: str = "default") -> list[str]:
     return [t.name for t in triggers(dialect) if standing.get(t.name) != dialect.definition(t)]
 
 
+def check(databases: Collection[str] | None = None, **kwargs: Any) -> list[checks.CheckMessage]:
+    """Of `manage.py check --database`: a migration that failed may have left triggers off. A warning, since migrate
+    asks first, and is the cure."""
+    missing = [names for using in databases or () if has_tables(using) and (names := absent(using))]
+    return [
+        checks.Warning(
+            f"{len(names)} of the database's triggers are off, such as {names[0]}",
+            hint="run manage.py migrate",
+            id="annotation.W001",
+        )
+        for names in missing
+    ]
+
+
+def has_tables(using: str) -> bool:
+    """Whether all that is guarded is there: before the first migration, and after one that took us back, it is not."""
+    tables = {trigger.table for trigger in triggers(dialect_of(connections[using]))}
+    return tables <= set(connections[using].introspection.table_names())
+
+
 def install(using: str = "default") -> None:
-    """Make the triggers, unless all stand as they should, or a migration took us back to before their tables."""
+    """Make the triggers, unless all stand as they should or there is nothing to guard."""
     connection = connections[using]
     dialect = dialect_of(connection)
     wanted = list(triggers(dialect))
-    if not {trigger.table for trigger in wanted} <= set(connection.introspection.table_names()):
+    if not has_tables(using):
         remove(using)
     elif dialect.standing() != {trigger.name: dialect.definition(trigger) for trigger in wanted}:
         with transaction.atomic(using=using):
@@ -219,7 +286,8 @@ def lifted(using: str = "default") -> Iterator[None]:
 
 
 def before_migration(plan: Sequence[Any], using: str, **kwargs: Any) -> None:
-    if plan:
+    """Where the triggers would not outlive it. Elsewhere they stand on, also when a migration fails."""
+    if plan and dialect_of(connections[using]).rebuilds:
         remove(using)
 
 

@@ -40,6 +40,8 @@ class SQLite:
     by = "'sqlite'"
     # INSERT OR REPLACE takes a row away without a word to the triggers on DELETE.
     replaces = True
+    # To alter a table is to make it anew.
+    rebuilds = True
     truncates = False
 
     def __init__(self, connection: BaseDatabaseWrapper) -> None:
@@ -70,6 +72,7 @@ class PostgreSQL:
     hold = " FOR SHARE"
     by = "left(session_user || ', ' || current_setting('application_name'), 120)"
     replaces = False
+    rebuilds = False
     truncates = True
 
     def __init__(self, connection: BaseDatabaseWrapper) -> None:

@@ -5,7 +5,7 @@ All is checked before anything is stored. The same file again changes nothing, a
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from django.db import models, transaction
@@ -171,11 +171,13 @@ def store(
     new_pairs = [Comparison(study=study, response_a_id=a, response_b_id=b) for a, b in pairs]
     comparisons = {**comparisons, **dict(zip(pairs, Comparison.objects.bulk_create(new_pairs, BATCH), strict=True))}
     last = dict(study.raters.values_list("name").annotate(last=models.Max("assignments__position", default=0)))
+    now = timezone.now()
+    ends = [sheet.submitted_at or now for sheet in sheets]
     assignments = []
-    for sheet in sheets:
+    for sheet, end in zip(sheets, ends, strict=True):
         name, pair, _ = sheet.key
         last[name] += 1
-        assignments.append(assignment_of(sheet, raters[name], comparisons[pair], last[name]))
+        assignments.append(assignment_of(sheet, raters[name], comparisons[pair], last[name], end))
     Assignment.objects.bulk_create(assignments, BATCH)
     verdicts = [
         Verdict(assignment=assignment, criterion=criterion, choice=line.choice)
@@ -183,6 +185,10 @@ def store(
         for criterion, line in sheet.lines.items()
     ]
     Verdict.objects.bulk_create(verdicts, BATCH)
+    # Last, since the database takes no more verdicts then.
+    for assignment, end in zip(assignments, ends, strict=True):
+        assignment.submitted_at = end
+    Assignment.objects.bulk_update(assignments, ["submitted_at"], BATCH)
     study.auditevent_set.create(
         action="verdicts.import",
         subject=f"study {study.slug}",
@@ -190,15 +196,13 @@ def store(
     )
 
 
-def assignment_of(sheet: Sheet, rater: Rater, comparison: Comparison, position: int) -> Assignment:
-    submitted_at = sheet.submitted_at or timezone.now()
+def assignment_of(sheet: Sheet, rater: Rater, comparison: Comparison, position: int, end: datetime) -> Assignment:
     return Assignment(
         comparison=comparison,
         rater=rater,
         presentation=sheet.first.presentation,
         position=position,
         a_on_left=sheet.a_on_left,
-        opened_at=None if sheet.seconds is None else submitted_at - timedelta(seconds=sheet.seconds),
-        submitted_at=submitted_at,
+        opened_at=None if sheet.seconds is None else end - timedelta(seconds=sheet.seconds),
         reason=sheet.reason or "",
     )

@@ -90,7 +90,7 @@ def build(comparisons: int, clinicians: int):  # type: ignore[no-untyped-def]  #
     given = Assignment.objects.bulk_create(
         Assignment(
             comparison=pair, rater=rater, presentation=look, position=place * 2 + look, a_on_left=bool(rng.integers(2)),
-            opened_at=now, submitted_at=now + timedelta(seconds=float(rng.gamma(4, 15))),
+            opened_at=now,
         )
         for place, pair in enumerate(pairs)
         for rater, look in looks
@@ -107,6 +107,9 @@ def build(comparisons: int, clinicians: int):  # type: ignore[no-untyped-def]  #
         ),
         batch_size=5000,
     )
+    for one in given:
+        one.submitted_at = now + timedelta(seconds=float(rng.gamma(4, 15)))
+    Assignment.objects.bulk_update(given, ["submitted_at"], batch_size=2000)
     study.advance(StudyStatus.CLOSED)
     study.advance(StudyStatus.LOCKED)
     study.unblind()

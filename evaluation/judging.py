@@ -195,7 +195,6 @@ def store(votes: Sequence[Vote], *, study: Study) -> int:
         offered = Assignment.objects.filter(pk__in=[vote.assignment.pk for vote in votes])
         still_open = set(offered.pending().select_for_update().values_list("pk", flat=True))
         new = [vote for vote in votes if vote.assignment.pk in still_open]
-        offered.filter(pk__in=still_open).update(submitted_at=timezone.now())
         Verdict.objects.bulk_create(
             Verdict(assignment=vote.assignment, criterion=criterion, choice=choice)
             for vote in new
@@ -211,6 +210,7 @@ def store(votes: Sequence[Vote], *, study: Study) -> int:
             )
             for vote in new
         )
+        offered.filter(pk__in=still_open).update(submitted_at=timezone.now())
     return len(new)
 
 

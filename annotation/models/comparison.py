@@ -6,7 +6,7 @@ from datetime import datetime
 
 from django.conf import settings
 from django.contrib.auth.models import User
-from django.db import models, transaction
+from django.db import IntegrityError, models, transaction
 from django.utils import timezone
 
 from annotation.errors import StudyError
@@ -248,11 +248,17 @@ class Assignment(models.Model):
         Raises:
             StudyError: it was submitted, or the study is locked.
         """
-        with transaction.atomic():
-            self.comparison.study.require_unlocked()
-            if not Assignment.objects.pending().select_for_update().filter(pk=self.pk).exists():
-                raise StudyError("these verdicts were already submitted")
-            yield
+        study = self.comparison.study
+        try:
+            with transaction.atomic():
+                study.require_unlocked()
+                if not Assignment.objects.pending().select_for_update().filter(pk=self.pk).exists():
+                    raise StudyError("these verdicts were already submitted")
+                yield
+        except IntegrityError:
+            # The lock may have come between the question and the write.
+            study.require_unlocked()
+            raise
 
     def submit(self, choices: Mapping[Criterion, Choice]) -> None:
         """Store a verdict on each criterion and close the assignment.

@@ -6,7 +6,17 @@ from django.core.management import CommandError, call_command
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from annotation.models import Assignment, AuditEvent, Choice, Comparison, Rater, RaterKind, StudyStatus, Verdict
+from annotation.models import (
+    Assignment,
+    AuditEvent,
+    Choice,
+    Comparison,
+    Rater,
+    RaterKind,
+    Response,
+    StudyStatus,
+    Verdict,
+)
 from evaluation.labels import judge_checks, labels_of, verdicts_of
 from evaluation.report import agreement_labels
 from tests.factories import (
@@ -268,10 +278,10 @@ def test_a_wrong_file_is_refused_in_one_line_and_stores_nothing(study, tmp_path,
 
 
 def test_a_pair_for_practice_takes_no_verdict(study, tmp_path):
-    load(tmp_path, pair())
-    Comparison.objects.update(calibration=True)
+    first, second = Response.objects.filter(prompt__key="q1")
+    Comparison.objects.create(study=study, response_a=first, response_b=second, calibration=True)
     with pytest.raises(CommandError, match="row 2, column question_id: this pair is for practice"):
-        load(tmp_path, pair(rater="C2"))
+        load(tmp_path, pair())
 
 
 def test_a_locked_study_takes_no_verdict(study, tmp_path):
