@@ -5,12 +5,14 @@ from typing import Any, cast
 
 from django.contrib import admin
 from django.contrib.auth.models import User
+from django.db.models import QuerySet
 from django.http import HttpRequest
 
 from annotation import study_admin, user_admin  # noqa: F401 (they register studies and users)
-from annotation.admin_access import ReadOnlyAdmin, StudyRecordAdmin
+from annotation.admin_access import ReadOnlyAdmin, StudyRecordAdmin, keep_edit
 from annotation.forms.people import ClinicianForm
 from annotation.models import AuditEvent, Prompt, QuestionnaireItem, Rater, Response, System, VerdictEvent
+from annotation.study_admin import is_locked
 
 admin.site.site_header = admin.site.site_title = "Attune"
 admin.site.index_title = "Studies, training, reports"
@@ -71,6 +73,25 @@ class QuestionnaireItemAdmin(StudyRecordAdmin):
     list_display = ["key", "study", "position", "section", "kind", "optional"]
     list_filter = [("study", OF_REACH)]
     list_select_related = ["study"]
+
+    def allows(self, request: HttpRequest, action: str, obj: Any) -> bool:
+        as_it_is = action == "view" or obj is None or obj.pk is None or not is_locked(obj.study)
+        return as_it_is and super().allows(request, action, obj)
+
+    def get_readonly_fields(self, request: HttpRequest, obj: QuestionnaireItem | None = None) -> list[str]:
+        return ["study"] if obj else []
+
+    def save_model(self, request: HttpRequest, obj: QuestionnaireItem, form: Any, change: bool) -> None:
+        keep_edit(request, obj.study, obj, "change" if change else "add")
+        super().save_model(request, obj, form, change)
+
+    def delete_model(self, request: HttpRequest, obj: QuestionnaireItem) -> None:
+        keep_edit(request, obj.study, obj, "delete")
+        super().delete_model(request, obj)
+
+    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[QuestionnaireItem]) -> None:
+        for item in queryset:
+            self.delete_model(request, item)
 
 
 @admin.register(AuditEvent)

@@ -5,15 +5,16 @@ its study, as one writes it in a filter.
 """
 
 from operator import attrgetter
-from typing import Any
+from typing import Any, cast
 
 from django.contrib import admin
 from django.contrib.auth import get_permission_codename
-from django.db.models import ForeignKey, QuerySet
-from django.forms import ModelChoiceField
+from django.contrib.auth.models import User
+from django.db.models import ForeignKey, Model, QuerySet
+from django.forms import ModelChoiceField, model_to_dict
 from django.http import HttpRequest
 
-from annotation.models import Study
+from annotation.models import AuditEvent, Study, StudyStatus
 from annotation.roles import within_reach
 
 
@@ -62,8 +63,25 @@ class StudyRecordAdmin(ByRole, admin.ModelAdmin):  # type: ignore[type-arg]
         self, db_field: "ForeignKey[Any, Any]", request: HttpRequest, **kwargs: Any
     ) -> "ModelChoiceField[Any] | None":
         if db_field.related_model is Study:
-            kwargs["queryset"] = within_reach(Study.objects.all(), request.user, permission(self.opts, "add"), "pk")
+            open_ones = Study.objects.exclude(status=StudyStatus.LOCKED)
+            kwargs["queryset"] = within_reach(open_ones, request.user, permission(self.opts, "add"), "pk")
         return super().formfield_for_foreignkey(db_field, request, **kwargs)
+
+
+def keep_edit(request: HttpRequest, study: Study, obj: Model, edit: str) -> None:
+    """In the audit trail, before it is done: `edit` (add, change, delete) with what was and what becomes."""
+    rows = type(obj)._default_manager.filter(pk=obj.pk)
+    old = {} if edit == "add" else model_to_dict(rows.get())
+    new = {} if edit == "delete" else model_to_dict(obj)
+    if differ := [name for name in old | new if name not in old or name not in new or old[name] != new[name]]:
+        AuditEvent.objects.create(
+            study=study,
+            user=cast("User", request.user),
+            action=f"{obj._meta.model_name}.{edit}",
+            subject=f"{obj._meta.verbose_name} {obj}",
+            old={name: old[name] for name in differ} if old else None,
+            new={name: new[name] for name in differ} if new else None,
+        )
 
 
 class ReadOnlyAdmin(StudyRecordAdmin):

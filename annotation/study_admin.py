@@ -14,7 +14,7 @@ from django.urls import URLPattern, path
 from django.utils.decorators import method_decorator
 from django.views.decorators.http import require_http_methods
 
-from annotation.admin_access import ByRole, StudyRecordAdmin
+from annotation.admin_access import ByRole, StudyRecordAdmin, keep_edit
 from annotation.errors import StudyError
 from annotation.forms.people import MembershipForm, SureForm
 from annotation.models import ConsentDocument, Criterion, Membership, Study, StudyStatus
@@ -71,17 +71,33 @@ class StudyAdmin(StudyRecordAdmin):
         return [*stated, *(given if is_locked(obj) else [])]
 
     def save_model(self, request: HttpRequest, obj: Study, form: Any, change: bool) -> None:
-        if not is_locked(obj):
-            super().save_model(request, obj, form, change)
+        if is_locked(obj):
+            return
+        if change:
+            keep_edit(request, obj, obj, "change")
+        super().save_model(request, obj, form, change)
 
     def save_formset(self, request: HttpRequest, form: Any, formset: Any, change: bool) -> None:
         if formset.model is not Membership:
-            return super().save_formset(request, form, formset, change)
+            return self.save_protocol(request, form.instance, formset)
         for member in formset.save(commit=False):
             Membership.objects.admit(member.study, member.user, member.role, by=request.user)  # type: ignore[arg-type]
         for member in formset.deleted_objects:
             member.end(by=request.user)
         return None
+
+    def save_protocol(self, request: HttpRequest, study: Study, formset: Any) -> None:
+        """Criteria and consent documents; what an edit changed is kept in the audit trail."""
+        formset.save(commit=False)
+        for part in formset.deleted_objects:
+            keep_edit(request, study, part, "delete")
+            part.delete()
+        for part, _ in formset.changed_objects:
+            keep_edit(request, study, part, "change")
+            part.save()
+        for part in formset.new_objects:
+            keep_edit(request, study, part, "add")
+            part.save()
 
     @admin.action(description="Open for participants and clinicians", permissions=["advance"])
     def open_study(self, request: HttpRequest, studies: QuerySet[Study]) -> None:

@@ -21,7 +21,7 @@ class QuestionnaireItem(models.Model):
     text = models.CharField(max_length=300)
     help = models.CharField(max_length=300, blank=True)
     kind = models.CharField(max_length=8, choices=ItemKind)
-    options = models.JSONField(default=list, help_text="[{value, label}, ...] in order")
+    options = models.JSONField(default=list, blank=True, help_text="[{value, label}, ...] in order")
     optional = models.BooleanField(default=True)
 
     class Meta:

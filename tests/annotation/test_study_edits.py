@@ -1,0 +1,112 @@
+"""What the team edits of a study in the admin, and the trail it leaves."""
+
+import pytest
+from django.urls import reverse
+
+from annotation.models import AuditEvent, ConsentDocument, QuestionnaireItem, Study
+from tests.annotation.whole_study import lock, whole_study
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def boss(client, django_user_model):
+    user = django_user_model.objects.create_superuser("boss")
+    client.force_login(user)
+    return client
+
+
+def edited(client, url, **changes):
+    """Post the form that stands on the page, with changes."""
+    page = client.get(url)
+    forms = [page.context["adminform"].form]
+    for inline in page.context.get("inline_admin_formsets", []):
+        forms += [inline.formset.management_form, *inline.formset.forms]
+    data = {bound.html_name: bound.value() for form in forms for bound in form}
+    data = {name: value for name, value in data.items() if value is not None and value is not False}
+    return client.post(url, {**data, **changes})
+
+
+def change_url(record):
+    return reverse(f"admin:annotation_{record._meta.model_name}_change", args=[record.pk])
+
+
+def told():
+    return list(AuditEvent.objects.values_list("action", "subject", "old", "new", "user__username"))
+
+
+def test_what_an_edit_of_a_study_changed_is_in_the_trail(boss):
+    study = whole_study()
+    response = edited(
+        boss,
+        change_url(study),
+        title="A new title",
+        **{
+            "criteria-0-question": "Which one?",
+            "consent_documents-TOTAL_FORMS": "1",
+            "consent_documents-0-version": "1",
+            "consent_documents-0-information": "What this is about.",
+            "consent_documents-0-statements": '["I agree."]',
+        },
+    )
+    assert response.status_code == 302, response.context["errors"]
+    assert ConsentDocument.objects.get().statements == ["I agree."]
+    changed, criterion, document = told()
+    assert changed == ("study.change", "study A new title", {"title": "Étude"}, {"title": "A new title"}, "boss")
+    question = ({"question": "Which?"}, {"question": "Which one?"})
+    assert criterion == ("criterion.change", "criterion Empathy", *question, "boss")
+    assert document[:3] == ("consentdocument.add", "consent document Consent 1", None)
+    assert document[3]["information"] == "What this is about."
+
+
+def test_an_edit_that_changes_nothing_leaves_no_trail(boss):
+    assert edited(boss, change_url(whole_study())).status_code == 302
+    assert told() == []
+
+
+def test_a_question_leaves_its_trail_when_added_changed_and_deleted(boss):
+    study = whole_study()
+    new = {
+        "study": study.pk,
+        "key": "sleep",
+        "position": 2,
+        "section": "You",
+        "text": "Do you sleep?",
+        "kind": "likert",
+    }
+    url = reverse("admin:annotation_questionnaireitem_add")
+    added = boss.post(url, {**new, "options": "[]"})
+    assert added.status_code == 302, added.context["errors"]
+    item = QuestionnaireItem.objects.get(key="sleep")
+    assert edited(boss, change_url(item), text="How do you sleep?").status_code == 302
+    boss.post(reverse("admin:annotation_questionnaireitem_delete", args=[item.pk]), {"post": "yes"})
+    add, change, delete = told()
+    assert (add[0], add[2], add[3]["text"]) == ("questionnaireitem.add", None, "Do you sleep?")
+    assert change[:4] == (
+        "questionnaireitem.change",
+        "questionnaire item sleep",
+        {"text": "Do you sleep?"},
+        {"text": "How do you sleep?"},
+    )
+    assert (delete[0], delete[2]["text"], delete[3]) == ("questionnaireitem.delete", "How do you sleep?", None)
+
+
+def test_a_locked_study_takes_no_question_and_keeps_its_own(boss):
+    locked = lock(whole_study())
+    item = QuestionnaireItem.objects.get()
+    before = told()
+    assert boss.get(change_url(item)).status_code == 200
+    assert boss.post(change_url(item), {"text": "Another"}).status_code == 403
+    assert boss.post(reverse("admin:annotation_questionnaireitem_delete", args=[item.pk])).status_code == 403
+    selected = {"action": "delete_selected", "_selected_action": [item.pk], "post": "yes"}
+    boss.post(reverse("admin:annotation_questionnaireitem_changelist"), selected)
+    form = boss.get(reverse("admin:annotation_questionnaireitem_add")).context["adminform"].form
+    assert locked not in form.fields["study"].queryset
+    assert QuestionnaireItem.objects.get() == item
+    assert told() == before
+
+
+def test_a_locked_study_is_shown_and_not_edited(boss):
+    locked = lock(whole_study())
+    assert edited(boss, change_url(locked), title="Another").status_code == 302
+    assert Study.objects.get().title == "Étude"
