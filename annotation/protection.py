@@ -43,7 +43,7 @@ from annotation.models import (
 )
 from annotation.triggers import Dialect, Trigger, dialect_of, execute
 
-# What a locked study consists of, and the way from a row to its study.
+# What a locked study consists of, and the way from a row to its study. Apps that come after add what is theirs.
 OF_STUDY: dict[type[models.Model], str] = {
     Criterion: "study",
     Prompt: "study",
@@ -65,7 +65,6 @@ OF_STUDY: dict[type[models.Model], str] = {
     Verdict: "assignment.rater.study",
 }
 EVENTS: tuple[type[models.Model], ...] = (VerdictEvent, AuditEvent)
-PROTECTED: tuple[type[models.Model], ...] = (*OF_STUDY, *EVENTS, Study)
 # No row of these gives way to another on SQLite's INSERT OR REPLACE and UPDATE OR REPLACE. (Of the rest, none of a
 # locked study does.)
 IRREPLACEABLE: tuple[type[models.Model], ...] = (*EVENTS, Study, Assignment, Verdict, SafetyFlag)
@@ -99,11 +98,19 @@ def triggers(dialect: Dialect) -> Iterator[Trigger]:
             other = stands(model, besides="OLD.id")
             yield Trigger("replace", table_of(model), "UPDATE", other, refusal=REPLACED)
     if dialect.truncates:
-        yield from (Trigger("keep", table_of(m), "TRUNCATE", "true", refusal=TRUNCATED) for m in PROTECTED)
+        yield from (Trigger("keep", table_of(m), "TRUNCATE", "true", refusal=TRUNCATED) for m in protected())
+
+
+def protected() -> tuple[type[models.Model], ...]:
+    return (*OF_STUDY, *EVENTS, Study)
 
 
 def table_of(model: type[models.Model]) -> str:
     return model._meta.db_table
+
+
+def key_of(model: type[models.Model]) -> str:
+    return str(model._meta.pk.column)
 
 
 def parent(model: type[models.Model], path: str, row: str) -> str:
@@ -115,7 +122,7 @@ def parent(model: type[models.Model], path: str, row: str) -> str:
         if step == 0:
             expression = f"{row}.{column}"
         else:
-            expression = f"(SELECT {column} FROM {table_of(model)} WHERE id = {expression})"
+            expression = f"(SELECT {column} FROM {table_of(model)} WHERE {key_of(model)} = {expression})"
         model = field.related_model  # type: ignore[assignment]
     return expression
 
@@ -124,9 +131,9 @@ def lock(model: type[models.Model], path: str, dialect: Dialect) -> Iterator[Tri
     def locked(study: str) -> str:
         return f"(SELECT status FROM {table_of(Study)} WHERE id = {study}{dialect.hold}) = 'locked'"
 
-    table = table_of(model)
+    table, key = table_of(model), key_of(model)
     old, new = locked(parent(model, path, "OLD")), locked(parent(model, path, "NEW"))
-    replaced = locked(f"(SELECT {parent(model, path, 'there')} FROM {table} AS there WHERE there.id = NEW.id)")
+    replaced = locked(f"(SELECT {parent(model, path, 'there')} FROM {table} AS there WHERE there.{key} = NEW.{key})")
     yield Trigger("lock", table, "INSERT", f"{new} OR {replaced}" if dialect.replaces else new, refusal=LOCKED)
     yield Trigger("lock", table, "UPDATE", f"{old} OR {new}", refusal=LOCKED)
     yield Trigger("lock", table, "DELETE", old, refusal=LOCKED)

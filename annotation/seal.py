@@ -76,6 +76,7 @@ PAIR = (
     "response_b__system__name",
     "response_b__number",
 )
+# Apps that come after add what is theirs.
 DATA = {
     "study": Table(
         Study, ("slug",), ("title", "seed", "responses_per_task", "tasks_per_participant", "raters_per_task")

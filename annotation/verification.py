@@ -19,10 +19,10 @@ class Verification:
     contradictions: list[str]
 
     def same(self, part: str) -> dict[str, bool | None]:
-        """{table: whether it is as it was at the lock}, of the data or the trail; None before the lock."""
+        """{table: whether it is as it was at the lock}, of the data or the trail; None of what was not sealed then."""
         now: Digests = getattr(self.now, part)
-        kept: Digests | None = getattr(self.kept, part) if self.kept else None
-        return {name: None if kept is None else kept.get(name) == digest for name, digest in now.items()}
+        kept: Digests = getattr(self.kept, part) if self.kept else {}
+        return {name: kept[name] == digest if name in kept else None for name, digest in now.items()}
 
     @property
     def problems(self) -> list[str]:

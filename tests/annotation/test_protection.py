@@ -283,7 +283,7 @@ def test_the_orm_does_not_change_an_event_either(submitted, model):
             attempt()
 
 
-@pytest.mark.parametrize("model", protection.PROTECTED, ids=lambda model: model.__name__)
+@pytest.mark.parametrize("model", protection.protected(), ids=lambda model: model.__name__)
 def test_no_protected_table_is_emptied_at_once(model):
     lock(whole_study())
     connection.check_constraints()
@@ -296,17 +296,18 @@ def test_no_protected_table_is_emptied_at_once(model):
 @pytest.mark.parametrize("model", protection.OF_STUDY, ids=lambda model: model.__name__)
 def test_a_locked_study_stays_as_it_is_and_another_does_not(model):
     table = model._meta.db_table
-    columns = ", ".join(f'"{field.column}"' for field in model._meta.concrete_fields if not field.primary_key)
+    key = model._meta.pk.column
+    columns = ", ".join(f'"{field.column}"' for field in model._meta.concrete_fields if field.column != "id")
     locked = lock(whole_study())
-    last = f"WHERE id = (SELECT max(id) FROM {table})"
+    last = f"WHERE {key} = (SELECT max({key}) FROM {table})"
     with refused(f"{protection.LOCKED}|{protection.REPLACED}"):
         execute(f"INSERT INTO {table} ({columns}) SELECT {columns} FROM {table}")
-    for statement in (f"UPDATE {table} SET id = id {last}", f"DELETE FROM {table} {last}"):
+    for statement in (f"UPDATE {table} SET {key} = {key} {last}", f"DELETE FROM {table} {last}"):
         with refused(protection.LOCKED):
             execute(statement)
     assert not verify(locked).problems
     whole_study("another")
-    execute(f"UPDATE {table} SET id = id {last}")
+    execute(f"UPDATE {table} SET {key} = {key} {last}")
 
 
 def test_a_locked_study_takes_no_new_verdict_nor_assignment():

@@ -36,6 +36,7 @@ from annotation.models import (
     VerdictEvent,
 )
 from annotation.verification import verify
+from evaluation.models import Judge
 from tests.annotation.whole_study import NOON, lock, whole_study
 from tests.factories import make_assignment, make_comparison, make_prompt
 
@@ -66,6 +67,7 @@ CHANGES = {
     | {"reason": "R"},
     Verdict: {"choice": "tie"},
     SafetyFlag: {"side": "right", "kind": "false", "note": "N"},
+    Judge: {"kind": "reward_model", "model": "M", "config": {"seed": 2}, "is_toy": True},
 }
 
 
@@ -80,7 +82,7 @@ def change(rows, **fields):
 
 
 def test_the_hash_is_the_same_in_every_database_and_whatever_the_ids():
-    expected = "e54327cffc1f1295d5375b4cf841d1cfbe9968a54a0cf0224e4a1c9a06d57626"
+    expected = "033482b5a8fa7622db37b5839b6ef35c6079232a5f51a9ea20a377e180eb6b8e"
     study = whole_study()
     assert hash_of(study) == expected
     Study.objects.filter(pk=study.pk).update(slug="before")
@@ -116,7 +118,7 @@ def test_the_hash_depends_on_each_row(name):
         protection.remove()
         last = model._default_manager.latest("pk").pk
         with connection.cursor() as cursor:
-            cursor.execute(f"DELETE FROM {model._meta.db_table} WHERE id = %s", [last])
+            cursor.execute(f"DELETE FROM {model._meta.db_table} WHERE {model._meta.pk.column} = %s", [last])
         after = seal.data_of(study)
         transaction.set_rollback(True)
     assert after[name].rows == before[name].rows - 1

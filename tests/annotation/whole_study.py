@@ -27,6 +27,8 @@ from annotation.models import (
     TaskResponse,
     Verdict,
 )
+from evaluation.models import Judge, JudgeKind
+from training.models import Run, RunKind
 
 NOON = datetime(2025, 3, 1, 12, 0, 0, 250, tzinfo=UTC)
 
@@ -53,6 +55,7 @@ def whole_study(slug="whole"):
     ]
     rank(study, criterion, prompt, responses)
     judge(study, criterion, systems, responses)
+    automate(study)
     return study
 
 
@@ -94,6 +97,12 @@ def judge(study, criterion, systems, responses):
     begun = Assignment.objects.create(comparison=comparison, rater=rater, presentation=2, position=2, a_on_left=False)
     Verdict.objects.create(assignment=begun, criterion=criterion, choice=Choice.CANNOT)
     SafetyFlag.objects.create(assignment=begun, side="right", kind="other")
+
+
+def automate(study):
+    run, _ = Run.objects.get_or_create(name="reward-empathy", kind=RunKind.REWARD_MODEL)
+    rater = Rater.objects.create(study=study, kind=RaterKind.JUDGE, name="arbiter")
+    Judge.objects.create(rater=rater, kind=JudgeKind.LLM, config={"seed": 1}).runs.add(run)
 
 
 def lock(study):
