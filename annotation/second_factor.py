@@ -22,6 +22,8 @@ from django_otp.plugins.otp_static.models import StaticDevice, StaticToken
 from django_otp.plugins.otp_totp.models import TOTPDevice
 from django_otp.util import random_hex
 
+from annotation import user_trail
+
 RECOVERY_CODES = 10
 # A secret that was shown waits this long for its first code.
 OFFER_SECONDS = 60 * 60
@@ -65,17 +67,22 @@ class Offer:
         """A picture of the secret, as the address of an image."""
         return segno.make(self.device.config_url, error="m").svg_data_uri(scale=5, border=3, light="#fff")
 
-    def take_up(self, code: str) -> list[str] | None:
-        """Make it the user's second factor, in place of any before; the recovery codes. Null if the code is wrong."""
+    def accepts(self, code: str) -> bool:
+        """Whether the app that was given the secret shows this code."""
         clock = TOTP(self.device.bin_key)
         if not code.isdecimal() or not clock.verify(int(code), tolerance=1):
-            return None
+            return False
         # This code is used up.
         self.device.last_t, self.device.drift, self.device.last_used_at = clock.t(), clock.drift, timezone.now()
-        with transaction.atomic():
-            reset(self.user)
-            self.device.save()
-            return new_recovery_codes(self.user)
+        return True
+
+    @transaction.atomic
+    def take_up(self) -> list[str]:
+        """Make it the user's second factor, in place of any before; the recovery codes."""
+        if reset(self.user):
+            user_trail.keep(self.user, "second_factor.replace", by=self.user)
+        self.device.save()
+        return new_recovery_codes(self.user)
 
 
 def new_recovery_codes(user: User) -> list[str]:

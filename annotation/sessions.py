@@ -28,11 +28,16 @@ def begin(sender: Any, request: Any, **kwargs: Any) -> None:
     request.session[SIGNED_IN] = request.session[SEEN] = int(time.time())
 
 
+def age(session: SessionBase) -> int:
+    """Seconds since the sign-in."""
+    return int(time.time()) - int(session.get(SIGNED_IN, 0))
+
+
 def remaining(session: SessionBase) -> Remaining:
     """Of a session that never began, nothing."""
     now = int(time.time())
     idle = session.get(SEEN, 0) + settings.IDLE_SECONDS - now
-    whole = session.get(SIGNED_IN, 0) + settings.SIGNED_IN_SECONDS - now
+    whole = settings.SIGNED_IN_SECONDS - age(session)
     return Remaining(max(0, min(idle, whole)), can_extend=idle < whole)
 
 

@@ -1,20 +1,19 @@
 """Users in Django's admin: who lost a phone, who is locked out, who needs a token for scripts. For superusers alone."""
 
-from typing import Any
+from typing import Any, cast
 
 from django.contrib import admin, messages
 from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
 from django.contrib.auth.models import User
 from django.db import transaction
-from django.db.models import Exists, OuterRef, Q, QuerySet
+from django.db.models import Exists, OuterRef, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django_otp.plugins.otp_static.models import StaticDevice
 from django_otp.plugins.otp_totp.models import TOTPDevice
 from rest_framework.authtoken.models import Token, TokenProxy
 
-from annotation import api_tokens, lockout, second_factor
-from annotation.models import AuditEvent, Study
+from annotation import api_tokens, lockout, second_factor, user_trail
 
 # They would show secrets.
 for secret in (TOTPDevice, StaticDevice, TokenProxy):
@@ -81,9 +80,4 @@ class UserAdmin(DjangoUserAdmin):  # type: ignore[type-arg]
         self.message_user(request, "Tokens of whoever was selected open nothing any more.", messages.SUCCESS)
 
     def keep(self, request: HttpRequest, user: User, action: str) -> None:
-        """In the user's history, and in the audit trail of each study that the user has to do with."""
-        self.log_change(request, user, action)
-        studies = Study.objects.filter(Q(raters__user=user) | Q(memberships__user=user)).distinct()
-        AuditEvent.objects.bulk_create(
-            AuditEvent(study=study, action=action, subject=f"user {user}", user_id=request.user.pk) for study in studies
-        )
+        user_trail.keep(user, action, by=cast("User", request.user))

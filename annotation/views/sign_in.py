@@ -21,6 +21,9 @@ from annotation.forms.sign_in import CodeForm, SetUpForm
 from annotation.second_factor import Offer
 from annotation.sign_in import next_page
 
+# So long after signing in, a recovery code speaks for who sets up another phone.
+PAPER_SECONDS = 15 * 60
+
 
 class SigningInRequest(HttpRequest):
     user: User
@@ -68,20 +71,35 @@ def let_in(request: SigningInRequest, device: Device) -> HttpResponse:
 @login_required
 @require_http_methods(["GET", "HEAD", "POST"])
 def set_up_code(request: SigningInRequest) -> HttpResponse:
-    """A second factor for who has none, or another one for who has just used theirs."""
+    """A second factor for who has none, or another one for who proves the one in use."""
     if second_factor.is_set_up(request.user) and not second_factor.is_verified(request):
         return redirect("sign-in-code")
     offered = Offer.of(request.user, request.POST["offer"]) if "offer" in request.POST else None
     offer = offered or Offer.new(request.user)
-    form = SetUpForm(request.POST if offered else None, offer=offer)
-    if form.is_valid():
-        request.session.cycle_key()
-        remember_device(request, offer.device)
-        # Not a redirect: the codes are shown this once, and stand nowhere.
-        shown = {"codes": form.recovery_codes, "next": next_page(request)}
-        return render(request, "registration/recovery_codes.html", shown)
+    asks_old_code = second_factor.is_verified(request) and not comes_by_paper(request)
+    form = SetUpForm(request.POST if offered else None, offer=offer, asks_old_code=asks_old_code)
+    if form.is_bound and lockout.is_locked_out(request, request.user):
+        form = SetUpForm(offer=offer, asks_old_code=asks_old_code)
+    elif form.is_valid():
+        return take_up(request, offer)
+    elif form.has_error("old_code", "wrong"):
+        lockout.count_failure(request, request.user)
     context = {"form": form, "offer": offer, "next": next_page(request)}
     return render(request, "registration/set_up_code.html", context, status=422 if form.is_bound else 200)
+
+
+def comes_by_paper(request: SigningInRequest) -> bool:
+    """Whether a recovery code has just opened this session: that was the proof, and the phone may be gone."""
+    device = getattr(request.user, "otp_device", None)
+    return isinstance(device, StaticDevice) and sessions.age(request.session) < PAPER_SECONDS
+
+
+def take_up(request: SigningInRequest, offer: Offer) -> HttpResponse:
+    codes = offer.take_up()
+    request.session.cycle_key()
+    remember_device(request, offer.device)
+    # Not a redirect: the codes are shown this once, and stand nowhere.
+    return render(request, "registration/recovery_codes.html", {"codes": codes, "next": next_page(request)})
 
 
 @never_cache

@@ -10,6 +10,7 @@ from django_otp.plugins.otp_totp.models import TOTPDevice
 
 from annotation import second_factor
 from annotation.sessions import SEEN, SIGNED_IN
+from tests.factories import make_clinician, make_study
 
 pytestmark = pytest.mark.django_db
 PASSWORD = "a-long-and-quiet-password"
@@ -83,8 +84,7 @@ def test_the_right_code_lets_in_once(client, phone):
 
 def test_a_wrong_code_does_not(client, phone):
     give_password(client)
-    wrong = f"{(int(code_of(phone)) + 1) % 10**6:06d}"
-    assert give_code(client, wrong).status_code == 422
+    assert give_code(client, wrong_code(phone)).status_code == 422
     assert not is_in(client)
 
 
@@ -101,6 +101,76 @@ def test_a_recovery_code_lets_in_once_and_is_not_kept_as_it_is(client, person, p
 def test_a_new_phone_needs_the_old_one(client, phone):
     give_password(client)
     assert client.get(reverse("set-up-code")).url == reverse("sign-in-code")
+
+
+def sign_in(client, phone):
+    give_password(client)
+    give_code(client, code_of(phone))
+    # The next code would come half a minute later.
+    TOTPDevice.objects.filter(pk=phone.pk).update(last_t=-1)
+
+
+def set_up(client, **codes):
+    """Take up the offer of the page, with these codes beside that of the new phone."""
+    offer = client.get(reverse("set-up-code")).context["offer"]
+    return client.post(reverse("set-up-code"), {"offer": offer.seal, "code": code_of(offer.device), **codes})
+
+
+def wrong_code(phone):
+    return f"{(int(code_of(phone)) + 1) % 10**6:06d}"
+
+
+def test_who_is_in_sets_up_another_phone_with_a_code_of_the_one_before(client, person, phone):
+    rater = make_clinician(make_study(), user=person)
+    sign_in(client, phone)
+    for codes in ({}, {"old_code": wrong_code(phone)}):
+        assert set_up(client, **codes).status_code == 422
+        assert TOTPDevice.objects.get() == phone
+    TOTPDevice.objects.update(throttling_failure_timestamp=None, throttling_failure_count=0)
+    assert set_up(client, old_code=code_of(phone)).status_code == 200
+    assert TOTPDevice.objects.get() != phone
+    assert is_in(client)
+    kept = rater.study.auditevent_set.get()
+    assert (kept.action, kept.subject, kept.user) == ("second_factor.replace", "user kim", person)
+
+
+def test_a_first_phone_replaces_nothing(client, person):
+    rater = make_clinician(make_study(), user=person)
+    give_password(client)
+    set_up(client)
+    assert second_factor.is_set_up(person)
+    assert not rater.study.auditevent_set.exists()
+
+
+def test_a_wrong_code_of_the_new_phone_does_not_use_up_that_of_the_old(client, person, phone):
+    paper, *_ = second_factor.new_recovery_codes(person)
+    sign_in(client, phone)
+    assert set_up(client, code="000", old_code=paper).status_code == 422
+    assert second_factor.recovery_codes_left(person) == second_factor.RECOVERY_CODES
+    assert set_up(client, old_code=paper).status_code == 200
+
+
+@pytest.mark.parametrize(("seconds", "status"), [(0, 200), (15 * 60, 422)])
+def test_a_recovery_code_speaks_for_another_phone_for_a_while(client, person, phone, seconds, status):
+    paper, *_ = second_factor.new_recovery_codes(person)
+    give_password(client)
+    give_code(client, paper)
+    session = client.session
+    session[SIGNED_IN] -= seconds
+    session.save()
+    assert set_up(client).status_code == status
+    assert TOTPDevice.objects.filter(pk=phone.pk).exists() == (status == 422)
+
+
+def test_wrong_codes_of_the_old_phone_count_too(client, phone):
+    sign_in(client, phone)
+    for _ in range(5):
+        TOTPDevice.objects.update(throttling_failure_timestamp=None, throttling_failure_count=0)
+        last = set_up(client, old_code=wrong_code(phone))
+    assert last.status_code == 429
+    TOTPDevice.objects.update(throttling_failure_timestamp=None, throttling_failure_count=0)
+    assert set_up(client, old_code=code_of(phone)).status_code == 429
+    assert TOTPDevice.objects.get() == phone
 
 
 def test_the_end_of_a_session_is_told_to_those_alone_who_are_in(client, phone):
@@ -146,11 +216,10 @@ def test_five_wrong_passwords_lock_out_even_the_right_one(client, person):
 
 def test_wrong_codes_count_as_wrong_passwords_do(client, phone):
     give_password(client)
-    wrong = f"{(int(code_of(phone)) + 1) % 10**6:06d}"
     for _ in range(5):
         # Each has to wait for the one before; an attacker would.
         TOTPDevice.objects.update(throttling_failure_timestamp=None, throttling_failure_count=0)
-        give_code(client, wrong)
+        give_code(client, wrong_code(phone))
     TOTPDevice.objects.update(throttling_failure_timestamp=None, throttling_failure_count=0)
     give_code(client, code_of(phone))
     assert not is_in(client)
