@@ -1,15 +1,17 @@
 """Making the comparisons of two systems and giving them to raters."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Hashable, Iterable, Sequence
 
 import numpy as np
 from django.db import transaction
 
 from annotation.assignment import (
     BoolArray,
+    IntArray,
     draw_orders,
     draw_overlap,
     draw_sequences,
+    draw_session,
     place_repeats,
     redraw_orders,
 )
@@ -89,8 +91,9 @@ def assign_comparisons(
     """Give each comparison to all raters, or to `per_item` of them; the number of assignments made.
 
     What was given out before stays as it is and counts, so a second call only fills up: for a rater who came later,
-    or comparisons made later. Each call's orders are balanced within raters and within comparisons, and a later
-    call draws apart from the earlier ones.
+    or comparisons made later. Each call's orders are balanced within raters and within comparisons, for each pair of
+    systems by itself, and a later call draws apart from the earlier ones. A rater meets one comparison of every prompt
+    before any prompt's second.
 
     A rater's first batch begins with the comparisons of `practice`, for all in the same order, and shows `repeats` of
     its comparisons a second time, or half of them where that is less.
@@ -108,25 +111,31 @@ def assign_comparisons(
         Study.objects.select_for_update().get(pk=study.pk)
         study.require_unlocked()
         taken, last_positions = given_out(comparisons, raters)
+        prompts, pairs = contents(comparisons)
         n_items, n_raters = taken.shape
         draw = (seed, int(taken.sum()), sum(last_positions))
         # Each draw has a stream of its own, so that none tells of another. numpy reads a seed that ends in 0 as the
         # one without it, so no number is 0.
         siding, practising, ordering, sharing = ((*draw, purpose) for purpose in range(1, 5))
         wanted = (
-            np.ones_like(taken) if per_item is None else draw_overlap(n_items, n_raters, per_item, sharing, taken=taken)
+            np.ones_like(taken)
+            if per_item is None
+            else draw_overlap(n_items, n_raters, per_item, sharing, taken=taken, groups=pairs, prompts=prompts)
         )
         missing = wanted & ~taken
-        a_on_left = draw_orders(n_items, n_raters, siding, overlap=missing)
+        a_on_left = draw_orders(n_items, n_raters, siding, overlap=missing, groups=pairs)
         practice_left = draw_orders(len(practice), n_raters, practising)
         sequences = draw_sequences(n_items, n_raters, ordering)
         assignments = []
         for r, rater in enumerate(raters):
-            items = [int(item) for item in sequences[r] if missing[item, r]]
+            mine = (*draw, 5 + r)
+            given = [int(item) for item in sequences[r] if missing[item, r]]
+            items = draw_session(given, prompts, pairs, (*mine, 3))
             sights = [(comparisons[item], 1, bool(a_on_left[item, r])) for item in items]
             if items and not taken[:, r].any():
                 first = [(pair, 1, bool(practice_left[p, r])) for p, pair in enumerate(practice)]
-                sights = first + with_repeats(sights, min(repeats, len(items) // 2), (*draw, 5 + r))
+                again = min(repeats, len(items) // 2)
+                sights = first + with_repeats(sights, again, mine, prompts=prompts[items], pairs=pairs[items])
             assignments += [
                 Assignment(comparison=pair, rater=rater, presentation=sight, position=position, a_on_left=left)
                 for position, (pair, sight, left) in enumerate(sights, start=last_positions[r] + 1)
@@ -138,11 +147,13 @@ def assign_comparisons(
 Sight = tuple[Comparison, int, bool]
 
 
-def with_repeats(sights: Sequence[Sight], repeats: int, seed: tuple[int, ...]) -> list[Sight]:
+def with_repeats(
+    sights: Sequence[Sight], repeats: int, seed: tuple[int, ...], *, prompts: IntArray, pairs: IntArray
+) -> list[Sight]:
     """The first sights and, later in the session and with the sides drawn anew, `repeats` of them again."""
-    session = place_repeats(range(len(sights)), repeats, seed)
+    session = place_repeats(range(len(sights)), repeats, seed, prompts=prompts, groups=pairs)
     again = [item for item, presentation in session if presentation == 2]
-    left = redraw_orders(np.array([sights[item][2] for item in again], dtype=bool), (*seed, 2))
+    left = redraw_orders(np.array([sights[item][2] for item in again], dtype=bool), (*seed, 2), groups=pairs[again])
     redrawn = dict(zip(again, left.tolist(), strict=True))
     return [
         (sights[item][0], 2, redrawn[item]) if presentation == 2 else sights[item] for item, presentation in session
@@ -162,3 +173,19 @@ def given_out(comparisons: Sequence[Comparison], raters: Sequence[Rater]) -> tup
         if comparison in items:
             taken[items[comparison], columns[rater]] = True
     return taken, last
+
+
+def contents(comparisons: Sequence[Comparison]) -> tuple[IntArray, IntArray]:
+    """The prompt and the pair of systems of each comparison, numbered from 0. Shape of both: (comparisons,)"""
+    rows = Comparison.objects.filter(pk__in=[comparison.pk for comparison in comparisons]).values_list(
+        "pk", "response_a__prompt", "response_a__system", "response_b__system"
+    )
+    of = {pk: (prompt, systems) for pk, prompt, *systems in rows}
+    found = [of[comparison.pk] for comparison in comparisons]
+    return numbered(prompt for prompt, _ in found), numbered(tuple(systems) for _, systems in found)
+
+
+def numbered(names: Iterable[Hashable]) -> IntArray:
+    """A number for each name, alike for like names, from 0 in the order in which they come."""
+    numbers: dict[Hashable, int] = {}
+    return np.array([numbers.setdefault(name, len(numbers)) for name in names], dtype=np.int64)

@@ -7,6 +7,7 @@ from annotation.assignment import (
     draw_orders,
     draw_overlap,
     draw_sequences,
+    draw_session,
     place_repeats,
     redraw_orders,
     shared_items,
@@ -43,6 +44,21 @@ def test_orders_stay_balanced_where_raters_see_only_a_part(n_items, n_raters, se
     assert not (orders & ~overlap).any()
     assert imbalance(orders, overlap, 0).max() <= 1
     assert imbalance(orders, overlap, 1).max() <= 1
+
+
+@given(sizes, few, seeds, st.data())
+@settings(deadline=None)
+def test_orders_are_balanced_within_each_group_of_items_too(n_items, n_raters, seed, data):
+    groups = np.array(data.draw(st.lists(st.integers(0, 3), min_size=n_items, max_size=n_items)))
+    overlap = np.random.default_rng(seed).random((n_items, n_raters)) < data.draw(st.floats(0.2, 1))
+    orders = draw_orders(n_items, n_raters, seed, overlap=overlap, groups=groups)
+    assert not (orders & ~overlap).any()
+    assert imbalance(orders, overlap, 0).max() <= 1
+    assert imbalance(orders, overlap, 1).max() <= 1
+    assert imbalance(orders, overlap, None) <= 1
+    for group in range(4):
+        assert imbalance(orders[groups == group], overlap[groups == group], 0).max() <= 1
+        assert imbalance(orders[groups == group], overlap[groups == group], None) <= 1
 
 
 def test_raters_do_not_share_one_pattern_or_its_mirror():
@@ -113,6 +129,89 @@ def test_every_two_raters_share_nearly_as_many_items_as_any_other_two(sizes, bou
         assert np.ptp(shared) <= bound
 
 
+def all_pairs(n_prompts, n_groups):
+    """The prompts and groups of a design with an item of every group on every prompt."""
+    return np.repeat(np.arange(n_prompts), n_groups), np.tile(np.arange(n_groups), n_prompts)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "again"),
+    # (prompts, pairs of systems, raters, raters an item) -> how often at most a rater is given a prompt anew. By lot it
+    # would be 120, 90, 80 and 180 times; six raters for the nine places of a prompt cannot do with less than 180.
+    [((60, 3, 6, 2), 25), ((60, 2, 6, 3), 30), ((60, 3, 9, 2), 10), ((60, 3, 6, 3), 180)],
+)
+def test_an_overlap_is_balanced_within_each_group_and_spares_raters_the_same_prompt(sizes, again):
+    n_prompts, n_groups, n_raters, k = sizes
+    prompts, groups = all_pairs(n_prompts, n_groups)
+    for seed in range(3):
+        overlap = draw_overlap(len(prompts), n_raters, k, seed, groups=groups, prompts=prompts)
+        assert (overlap.sum(axis=1) == k).all()
+        assert np.ptp(overlap.sum(axis=0)) <= 1
+        for group in range(n_groups):
+            of_group = overlap[groups == group]
+            assert np.ptp(of_group.sum(axis=0)) <= 1
+            assert np.ptp(shared_items(of_group)[~np.eye(n_raters, dtype=bool)]) <= 1
+        met = np.stack([overlap[prompts == prompt].sum(axis=0) for prompt in range(n_prompts)])
+        assert (met * (met - 1) // 2).sum() <= again
+
+
+@given(few, few, few, seeds, st.data())
+@settings(deadline=None)
+def test_loads_are_even_in_each_group_of_items_whatever_its_size(n_prompts, n_groups, n_raters, seed, data):
+    prompts, groups = all_pairs(n_prompts, n_groups)
+    kept = np.array(data.draw(st.lists(st.booleans(), min_size=len(prompts), max_size=len(prompts)).filter(any)))
+    prompts, groups = prompts[kept], groups[kept]
+    k = data.draw(st.integers(1, n_raters))
+    overlap = draw_overlap(len(prompts), n_raters, k, seed, groups=groups, prompts=prompts)
+    assert (overlap.sum(axis=1) == k).all()
+    assert np.ptp(overlap.sum(axis=0)) <= 1
+    assert all(np.ptp(overlap[groups == group].sum(axis=0)) <= 1 for group in range(n_groups))
+
+
+@given(st.integers(1, 20), st.integers(1, 6), seeds)
+@settings(deadline=None)
+def test_a_session_meets_every_prompt_once_a_round_and_every_group_as_often(n_prompts, n_groups, seed):
+    prompts, groups = all_pairs(n_prompts, n_groups)
+    items = np.random.default_rng(seed).permutation(len(prompts)).tolist()
+    session = draw_session(items, prompts, groups, seed)
+    rounds = np.reshape(session, (n_groups, n_prompts))
+    assert sorted(session) == sorted(items)
+    assert (prompts[rounds] == prompts[rounds[0]]).all()
+    assert len(set(prompts[rounds[0]])) == n_prompts
+    for turn in rounds:
+        assert np.ptp(np.bincount(groups[turn], minlength=n_groups)) <= 1
+    assert session == draw_session(items, prompts, groups, seed)
+
+
+@given(st.integers(1, 12), st.integers(1, 4), seeds, st.data())
+@settings(deadline=None)
+def test_where_a_rater_has_a_part_of_the_pairs_a_prompt_returns_after_a_whole_round(n_prompts, n_groups, seed, data):
+    prompts, groups = all_pairs(n_prompts, n_groups)
+    items = data.draw(st.permutations(range(len(prompts))))[: data.draw(st.integers(0, len(prompts)))]
+    session = draw_session(items, prompts, groups, seed)
+    assert sorted(session) == sorted(items)
+    times = np.bincount(prompts[items], minlength=n_prompts) if items else np.zeros(1)
+    again = {}
+    for place, prompt in enumerate(prompts[session].tolist()):
+        sight, before = again.get(prompt, (0, None))
+        # A round has all the prompts that are met at least as often.
+        assert before is None or place - before == (times >= sight).sum()
+        again[prompt] = sight + 1, place
+
+
+def test_which_group_comes_first_is_drawn_for_each_prompt():
+    prompts, groups = all_pairs(9, 3)
+    first = [groups[draw_session(range(27), prompts, groups, seed)[:9]] for seed in range(300)]
+    for group in range(3):
+        assert np.mean(np.array(first) == group, axis=0) == pytest.approx(np.full(9, 1 / 3), abs=0.12)  # 4.4 errors
+    assert len({tuple(sequence) for sequence in first}) > 100
+
+
+def test_one_item_a_prompt_keeps_its_drawn_order():
+    items = np.random.default_rng(1).permutation(30).tolist()
+    assert draw_session(items, np.arange(30), np.zeros(30, dtype=int), 5) == items
+
+
 def test_an_overlap_keeps_what_was_given_out_and_fills_up_the_rest():
     taken = np.zeros((10, 4), dtype=bool)
     taken[:, 0] = True
@@ -144,6 +243,18 @@ def test_a_repeated_item_returns_once_and_more_than_a_third_of_the_session_later
     assert session == place_repeats(items, repeats, seed)
 
 
+def test_repeats_are_of_all_groups_alike_and_return_away_from_their_prompt():
+    prompts, groups = all_pairs(30, 3)
+    for seed in range(20):
+        items = draw_session(np.random.default_rng(seed).permutation(90).tolist(), prompts, groups, seed)
+        session = place_repeats(items, 10, seed, prompts=prompts[items], groups=groups[items])
+        again = {item: place for place, (item, sight) in enumerate(session) if sight == 2}
+        assert sorted(np.bincount(groups[list(again)]).tolist()) == [3, 3, 4]
+        for item, place in again.items():
+            apart = [abs(place - p) for p, (other, _) in enumerate(session) if prompts[other] == prompts[item]]
+            assert sorted(apart)[1] >= 8  # A quarter of a third of 100.
+
+
 def test_more_repeats_than_half_of_the_items_are_refused():
     with pytest.raises(InputError, match="at most half"):
         place_repeats(range(10), 6, 1)
@@ -162,3 +273,16 @@ def test_half_of_the_repeats_change_sides_and_half_are_left(first, seed):
     assert second.shape == first.shape
     assert abs(2 * second.sum() - first.size) <= 1
     assert abs(2 * (second != first).sum() - first.size) <= 2
+
+
+@given(st.lists(st.tuples(st.booleans(), st.integers(0, 2)), max_size=30), seeds)
+@settings(deadline=None)
+def test_repeats_are_halved_so_in_each_group(drawn, seed):
+    first = np.array([left for left, _ in drawn], dtype=bool)
+    groups = np.array([group for _, group in drawn], dtype=int)
+    second = redraw_orders(first, seed, groups=groups)
+    assert abs(2 * second.sum() - first.size) <= 1
+    for group in range(3):
+        of_group = groups == group
+        assert abs(2 * second[of_group].sum() - of_group.sum()) <= 1
+        assert abs(2 * (second != first)[of_group].sum() - of_group.sum()) <= 2

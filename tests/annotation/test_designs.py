@@ -179,6 +179,43 @@ def test_with_k_of_n_clinicians_loads_and_shared_pairs_are_balanced(study, syste
     assert {(load.pairs, load.repeats) for load in summary.workloads} == {(15, 2)}
 
 
+@pytest.mark.parametrize(("raters_per_pair", "pairs_each"), [(None, 36), (2, 12)])
+def test_with_three_systems_each_pair_of_them_is_balanced_by_itself(study, systems, raters_per_pair, pairs_each):
+    answer(study, systems, 12)
+    raters = clinicians(study, 6)
+    draw_design(study, plan(systems, raters_per_pair=raters_per_pair))
+    pair = ("comparison__response_a__system", "comparison__response_b__system")
+    for rater in raters:
+        drawn = list(rater.assignments.values_list(*pair, "a_on_left"))
+        assert len(drawn) == pairs_each
+        given = Counter((first, second) for first, second, _ in drawn)
+        left = Counter((first, second) for first, second, on_left in drawn if on_left)
+        assert set(given.values()) == {pairs_each // 3}
+        assert set(left.values()) == {pairs_each // 6}
+
+
+def test_a_clinician_meets_every_prompt_once_before_any_comes_again_and_all_pairs_of_systems_in_turn(study, systems):
+    answer(study, systems, 12)
+    raters = clinicians(study, 3)
+    draw_design(study, plan(systems, repeated_pairs=9, calibration=practice()))
+    shown = ("comparison__response_a__prompt", "comparison__response_a__system", "comparison__response_b__system")
+    sessions = [
+        list(
+            r.assignments.filter(presentation=1, comparison__calibration=False).order_by("position").values_list(*shown)
+        )
+        for r in raters
+    ]
+    for session in sessions:
+        rounds = [session[start : start + 12] for start in (0, 12, 24)]
+        assert len({prompt for prompt, *_ in rounds[0]}) == 12
+        for one in rounds:
+            assert [prompt for prompt, *_ in one] == [prompt for prompt, *_ in rounds[0]]
+            assert set(Counter((first, second) for _, first, second in one).values()) == {4}
+    assert len({tuple(session) for session in sessions}) == 3
+    again = Assignment.objects.filter(presentation=2)
+    assert set(Counter(again.values_list("rater", *shown[1:])).values()) == {3}
+
+
 def test_until_it_opens_a_design_is_hidden_and_drawn_anew_for_whoever_is_there(study, systems):
     answer(study, systems[:2], 12)
     first = make_clinician(study)
