@@ -15,7 +15,7 @@ from annotation import second_factor, sessions
 
 # Pages for everyone, or on the way in and out. Every other page needs a login, but for the participants'.
 OPEN = {
-    *("home", "get-help", "sign-out", "admin:login", "admin:logout"),
+    *("home", "get-help", "sign-out", "admin:logout"),
     *("sign-in", "sign-in-code", "set-up-code", "signed-in-again", "session-time"),
 }
 
