@@ -146,8 +146,9 @@ LOGIN_REDIRECT_URL = "home"
 LOGOUT_REDIRECT_URL = "sign-in"
 OTP_TOTP_ISSUER = "Attune"
 
-# Five failures in a row lock a user name out for a quarter of an hour. By name alone: in a clinic or behind a proxy
-# many share an address, an attacker has many, and so none is stored. What is kept is said in annotation.lockout.
+# Five failures in a row lock a user name out for a quarter of an hour, in all browsers that have not signed in by it;
+# one that has is counted by itself. Not by address: in a clinic or behind a proxy many share one, an attacker has many,
+# and so none is stored. What is kept is said in annotation.lockout.
 AXES_FAILURE_LIMIT = 5
 AXES_COOLOFF_TIME = timedelta(minutes=15)
 AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False
@@ -155,7 +156,7 @@ AXES_LOCKOUT_PARAMETERS = ["username"]
 AXES_LOCKOUT_TEMPLATE = "registration/locked_out.html"
 AXES_HANDLER = "annotation.lockout.LeanHandler"
 AXES_USERNAME_CALLABLE = "annotation.lockout.pseudonym"
-AXES_SENSITIVE_PARAMETERS = ["username", "code", "next", "csrfmiddlewaretoken"]
+AXES_SENSITIVE_PARAMETERS = ["username", "code", "old_code", "offer", "next", "csrfmiddlewaretoken"]
 AXES_ENABLE_ADMIN = AXES_VERBOSE = False
 AXES_DISABLE_ACCESS_LOG = True
 SILENCED_SYSTEM_CHECKS = ["axes.W006"]  # It asks for the address.

@@ -46,25 +46,40 @@ def enter_code(request: SigningInRequest) -> HttpResponse:
     if second_factor.is_verified(request):
         return redirect(next_page(request))
     form = CodeForm(request.POST if request.method == "POST" else None, user=request.user)
-    if form.is_bound and lockout.is_locked_out(request, request.user):
+    if form.is_bound and is_kept_out(request):
         form = CodeForm(user=request.user)
     elif form.is_valid() and form.device:
-        return let_in(request, form.device)
+        if isinstance(form.device, StaticDevice):
+            warn_of_paper(request)
+        return let_in(request, form.device, redirect(next_page(request)))
     elif form.has_error("code", "wrong"):
         lockout.count_failure(request, request.user)
     context = {"form": form, "next": next_page(request)}
     return render(request, "registration/enter_code.html", context, status=422 if form.is_bound else 200)
 
 
-def let_in(request: SigningInRequest, device: Device) -> HttpResponse:
+def is_kept_out(request: SigningInRequest) -> bool:
+    """Whether no code is looked at now. In a browser that is known, nobody waits for codes that others got wrong."""
+    if lockout.is_locked_out(request, request.user):
+        return True
+    if lockout.knows_browser(request, request.user):
+        second_factor.stop_waiting(request.user)
+    return False
+
+
+def warn_of_paper(request: SigningInRequest) -> None:
+    text = "You used a recovery code: {} left. If your phone is gone, <a href='{}'>set up another one</a>."
+    left = second_factor.recovery_codes_left(request.user)
+    messages.warning(request, format_html(text, left, reverse("set-up-code")))
+
+
+def let_in(request: SigningInRequest, device: Device, response: HttpResponse) -> HttpResponse:
+    """The response, to a session that the device opens, in a browser that is known from now on."""
     request.session.cycle_key()
     remember_device(request, device)
-    lockout.let_in_again(request.user)
-    if isinstance(device, StaticDevice):
-        text = "You used a recovery code: {} left. If your phone is gone, <a href='{}'>set up another one</a>."
-        left = second_factor.recovery_codes_left(request.user)
-        messages.warning(request, format_html(text, left, reverse("set-up-code")))
-    return redirect(next_page(request))
+    lockout.forget_failures(request, request.user)
+    lockout.mark_browser(request, response, request.user)
+    return response
 
 
 @never_cache
@@ -78,10 +93,12 @@ def set_up_code(request: SigningInRequest) -> HttpResponse:
     offer = offered or Offer.new(request.user)
     asks_old_code = second_factor.is_verified(request) and not comes_by_paper(request)
     form = SetUpForm(request.POST if offered else None, offer=offer, asks_old_code=asks_old_code)
-    if form.is_bound and lockout.is_locked_out(request, request.user):
+    if form.is_bound and is_kept_out(request):
         form = SetUpForm(offer=offer, asks_old_code=asks_old_code)
     elif form.is_valid():
-        return take_up(request, offer)
+        # Not a redirect: the codes are shown this once, and stand nowhere.
+        shown = {"codes": offer.take_up(), "next": next_page(request)}
+        return let_in(request, offer.device, render(request, "registration/recovery_codes.html", shown))
     elif form.has_error("old_code", "wrong"):
         lockout.count_failure(request, request.user)
     context = {"form": form, "offer": offer, "next": next_page(request)}
@@ -92,14 +109,6 @@ def comes_by_paper(request: SigningInRequest) -> bool:
     """Whether a recovery code has just opened this session: that was the proof, and the phone may be gone."""
     device = getattr(request.user, "otp_device", None)
     return isinstance(device, StaticDevice) and sessions.age(request.session) < PAPER_SECONDS
-
-
-def take_up(request: SigningInRequest, offer: Offer) -> HttpResponse:
-    codes = offer.take_up()
-    request.session.cycle_key()
-    remember_device(request, offer.device)
-    # Not a redirect: the codes are shown this once, and stand nowhere.
-    return render(request, "registration/recovery_codes.html", {"codes": codes, "next": next_page(request)})
 
 
 @never_cache

@@ -3,12 +3,17 @@
 import time
 
 import pytest
+from axes.models import AccessAttempt
+from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import User
+from django.core.management import CommandError, call_command
+from django.test import Client
 from django.urls import reverse
+from django.utils import timezone
 from django_otp.oath import TOTP
 from django_otp.plugins.otp_totp.models import TOTPDevice
 
-from annotation import second_factor
+from annotation import lockout, second_factor
 from annotation.sessions import SEEN, SIGNED_IN
 from tests.factories import make_clinician, make_study
 
@@ -126,7 +131,6 @@ def test_who_is_in_sets_up_another_phone_with_a_code_of_the_one_before(client, p
     for codes in ({}, {"old_code": wrong_code(phone)}):
         assert set_up(client, **codes).status_code == 422
         assert TOTPDevice.objects.get() == phone
-    TOTPDevice.objects.update(throttling_failure_timestamp=None, throttling_failure_count=0)
     assert set_up(client, old_code=code_of(phone)).status_code == 200
     assert TOTPDevice.objects.get() != phone
     assert is_in(client)
@@ -165,12 +169,12 @@ def test_a_recovery_code_speaks_for_another_phone_for_a_while(client, person, ph
 def test_wrong_codes_of_the_old_phone_count_too(client, phone):
     sign_in(client, phone)
     for _ in range(5):
-        TOTPDevice.objects.update(throttling_failure_timestamp=None, throttling_failure_count=0)
         last = set_up(client, old_code=wrong_code(phone))
     assert last.status_code == 429
-    TOTPDevice.objects.update(throttling_failure_timestamp=None, throttling_failure_count=0)
     assert set_up(client, old_code=code_of(phone)).status_code == 429
     assert TOTPDevice.objects.get() == phone
+    kept = str(AccessAttempt.objects.values().get())
+    assert not any(secret in kept for secret in ("kim", wrong_code(phone), last.wsgi_request.POST["offer"]))
 
 
 def test_the_end_of_a_session_is_told_to_those_alone_who_are_in(client, phone):
@@ -223,6 +227,97 @@ def test_wrong_codes_count_as_wrong_passwords_do(client, phone):
     TOTPDevice.objects.update(throttling_failure_timestamp=None, throttling_failure_count=0)
     give_code(client, code_of(phone))
     assert not is_in(client)
+
+
+@pytest.fixture
+def stranger():
+    """Another browser, at which somebody knows the user's name."""
+    return Client()
+
+
+def keep_out(client):
+    for _ in range(5):
+        give_password(client, "wrong")
+
+
+def test_a_stranger_keeps_other_strangers_out_and_not_the_browser_that_is_known(client, stranger, phone):
+    sign_in(client, phone)
+    client.post(reverse("sign-out"))
+    keep_out(stranger)
+    assert give_password(stranger).status_code == give_password(Client()).status_code == 429
+    give_password(client)
+    give_code(client, code_of(phone))
+    assert is_in(client)
+    # Whom a known browser lets in does not let strangers guess on.
+    assert give_password(stranger).status_code == 429
+
+
+def test_wrong_codes_of_a_stranger_neither_lock_the_known_browser_nor_make_it_wait(client, stranger, phone):
+    sign_in(client, phone)
+    client.post(reverse("sign-out"))
+    give_password(stranger)
+    for _ in range(5):
+        TOTPDevice.objects.update(throttling_failure_timestamp=None)
+        last = give_code(stranger, wrong_code(phone))
+    assert last.status_code == 429
+    assert second_factor.wait(TOTPDevice.objects.get()) > 5
+    give_password(client)
+    give_code(client, code_of(phone))
+    assert is_in(client)
+
+
+def test_a_known_browser_that_guesses_is_locked_by_itself(client, stranger, phone):
+    sign_in(client, phone)
+    client.post(reverse("sign-out"))
+    keep_out(client)
+    assert give_password(client).status_code == 429
+    assert give_password(stranger).status_code == 302
+
+
+def test_a_browser_is_known_for_those_who_signed_in_with_it_alone(client, stranger, settings, phone):
+    settings.SESSION_COOKIE_SECURE = True
+    sign_in(client, phone)
+    (mark,) = [cookie for name, cookie in client.cookies.items() if name.startswith("known-")]
+    assert mark["httponly"]
+    assert mark["secure"]
+    assert (mark["samesite"], "kim" in mark.OutputString()) == ("Lax", False)
+    # Taken over for another name, or made up, it is nothing.
+    lee = lockout.cookie_of(lockout.hashed("lee"))
+    stranger.cookies[lee] = mark.value
+    stranger.cookies[mark.key] = "made-up"
+    for name in ("kim", "lee"):
+        told = lockout.pseudonym(stranger.get("/").wsgi_request, {"username": name})
+        assert told == lockout.hashed(name)
+    assert lockout.pseudonym(client.get("/").wsgi_request, {"username": "kim"}) != lockout.hashed("kim")
+
+
+def test_a_password_alone_makes_no_browser_known(client, phone):
+    give_password(client)
+    assert not any(name.startswith("known-") for name in client.cookies)
+
+
+def test_a_command_lets_in_again_whatever_the_browser_and_is_kept(client, stranger, person, phone, capsys):
+    rater = make_clinician(make_study(), user=person)
+    sign_in(client, phone)
+    client.post(reverse("sign-out"))
+    keep_out(client)
+    keep_out(stranger)
+    TOTPDevice.objects.update(throttling_failure_timestamp=timezone.now(), throttling_failure_count=20)
+    call_command("let_in_again", "kim")
+    assert give_password(client).status_code == give_password(stranger).status_code == 302
+    give_code(stranger, code_of(phone))
+    assert is_in(stranger)
+    kept = rater.study.auditevent_set.get()
+    assert (kept.action, kept.subject, kept.user) == ("lock_out.lift", "user kim", None)
+    assert LogEntry.objects.get().change_message == "lock_out.lift"
+    call_command("let_in_again", "kim")
+    assert rater.study.auditevent_set.count() == 1
+    assert capsys.readouterr().out == "user kim can sign in again\nuser kim is not locked out\n"
+
+
+def test_a_command_does_not_let_in_whom_it_does_not_know():
+    with pytest.raises(CommandError, match="user 'kin' is unknown"):
+        call_command("let_in_again", "kin")
 
 
 def test_a_page_of_another_site_is_not_where_one_is_sent(client, settings, person):
