@@ -151,14 +151,17 @@ def even_out(
     Shape of the first two: (items, raters)
     """
     met = counts(chosen, prompts)
-    shared = np.stack([shared_items(chosen[groups == group]) for group in range(groups.max(initial=0) + 1)])
+    members = [np.flatnonzero(groups == group) for group in range(groups.max(initial=0) + 1)]
+    shared = np.stack([shared_items(chosen[of_group]) for of_group in members])
     others = ~np.eye(chosen.shape[1], dtype=bool)
-    for one, other in rng.integers(len(chosen), size=(EXCHANGES * len(shared) * len(chosen), 2)):
+    for one, drawn in rng.integers(len(chosen), size=(EXCHANGES * len(chosen), 2)):
         if met.max() <= 1 and np.ptp(shared[:, others], axis=1).max() <= 1:
             return
+        alike = members[groups[one]]
+        other = alike[drawn % len(alike)]
         going = np.flatnonzero(chosen[one] & ~chosen[other] & ~fixed[one])
         coming = np.flatnonzero(chosen[other] & ~chosen[one] & ~fixed[other])
-        if groups[one] != groups[other] or not (going.size and coming.size):
+        if not (going.size and coming.size):
             continue
         a, b = rng.choice(going), rng.choice(coming)
         # What a gains on every other rater, and b loses.
