@@ -6,6 +6,7 @@
   const [title, words, stay, close, again] = ["title", "words", "stay", "close", "again"].map((part) => document.getElementById(`session-${part}`));
   const WARN = 120;
   let timer = 0;
+  let told = null; // Which of the two warnings: each is given once, and may be closed.
 
   const ask = async (method = "GET") => {
     const headers = { "x-csrftoken": token() };
@@ -22,6 +23,7 @@
     ways[0].focus();
   };
   const warn = (left) => {
+    told = left.can_extend;
     if (left.can_extend) show("Are you still there?", "You are signed out in two minutes, to keep the study's data safe.", stay);
     else show("Your session ends in two minutes", "You signed in many hours ago. Finish what you are doing; then sign in again.", close);
   };
@@ -37,6 +39,7 @@
   const goOn = () => {
     for (const field of document.getElementsByName("csrfmiddlewaretoken")) field.value = token();
     delete dialog.dataset.ended;
+    told = null;
     dialog.close();
   };
 
@@ -52,7 +55,7 @@
     }
     if (left.seconds === 0) return end();
     if (left.seconds > WARN) goOn();
-    else if (!dialog.open) warn(left);
+    else if (told !== left.can_extend) warn(left);
     timer = setTimeout(look, 1000 * (left.seconds > WARN ? left.seconds - WARN : Math.min(left.seconds, 15) + 1));
   };
 

@@ -99,6 +99,30 @@ def test_no_page_of_signing_in_breaks_a_rule_of_accessibility(new_context, live_
     page.get_by_label("Type the six digits").fill(code_from(secret))
     page.keyboard.press("Enter")
     check("Your recovery codes")
+    page.goto(live_server.url + reverse("set-up-code"))
+    page.get_by_role("button", name="Go on").click()
+    expect(page.get_by_role("alert")).to_have_count(2)
+    check("Set up your phone")
     page.context.clear_cookies(name=settings.SESSION_COOKIE_NAME)
     give_password(page, live_server)
     check("Enter your code")
+
+
+def test_a_warning_that_cannot_be_put_off_is_given_once(page, live_server, user, settings):
+    settings.SECOND_FACTOR = False
+    settings.SIGNED_IN_SECONDS = 100
+    give_password(page, live_server)
+    warning = page.get_by_role("alertdialog", name="Your session ends in two minutes")
+    warning.get_by_role("button", name="Go on").click()
+    expect(warning).to_be_hidden()
+    page.evaluate("""() => {
+        const title = document.getElementById("session-title");
+        window.told = [];
+        new MutationObserver(() => told.push(title.textContent)).observe(title, { childList: true });
+    }""")
+    for seconds in (90, 1):
+        settings.SIGNED_IN_SECONDS = seconds
+        with page.expect_response(lambda reply: reply.url.endswith(reverse("session-time"))):
+            page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+    expect(page.get_by_role("alertdialog", name="Your session ended")).to_be_visible()
+    assert page.evaluate("told") == ["Your session ended"]
