@@ -32,6 +32,10 @@ from annotation.models import (
 from annotation.models.comparison import AssignmentQuerySet
 from annotation.sampling import draw_sample, strata_of
 
+# The least and the most of each number of a design; the most is what its column holds.
+SMALL, LARGE = 2**15 - 1, 2**31 - 1
+RANGES = {"prompts": (1, LARGE), "raters_per_pair": (1, SMALL), "repeated_pairs": (0, SMALL), "seed": (0, LARGE)}
+
 
 @dataclass(frozen=True, kw_only=True)
 class DesignPlan:

@@ -7,7 +7,7 @@ from django.contrib.auth.models import AnonymousUser, User
 from django.core.files.uploadedfile import UploadedFile
 
 from annotation.calibration import CalibrationPair, parse_calibration
-from annotation.designs import DesignPlan, draw_design
+from annotation.designs import RANGES, DesignPlan, draw_design
 from annotation.errors import StudyError
 from annotation.models import JudgingDesign, Response, Split, Study, StudyStatus, System
 from annotation.roles import within_reach
@@ -27,6 +27,11 @@ class StudyForm(forms.Form):
         self.fields["study"].queryset = designable  # type: ignore[attr-defined]  # It chooses among records.
 
 
+def number_field(name: str, **kwargs: Any) -> forms.IntegerField:
+    least, most = RANGES[name]
+    return forms.IntegerField(min_value=least, max_value=most, **kwargs)
+
+
 class DesignForm(forms.Form):
     name = forms.SlugField(max_length=60, initial="main", help_text="Once a study: letters, digits, - and _")
     systems = forms.ModelMultipleChoiceField(
@@ -38,17 +43,19 @@ class DesignForm(forms.Form):
         empty_label="No: compare all pairs of systems",
         label="Compare each other system with one",
     )
-    prompts = forms.IntegerField(min_value=1)
-    raters_per_pair = forms.IntegerField(
-        min_value=1, required=False, label="Clinicians a pair", help_text="Leave empty for all of them"
+    prompts = number_field("prompts")
+    raters_per_pair = number_field(
+        "raters_per_pair", required=False, label="Clinicians a pair", help_text="Leave empty for all of them"
     )
-    repeated_pairs = forms.IntegerField(
-        min_value=0, initial=0, help_text="Pairs each clinician sees twice, for the reliability within clinicians"
+    repeated_pairs = number_field(
+        "repeated_pairs",
+        initial=0,
+        help_text="Pairs each clinician sees twice, for the reliability within clinicians",
     )
     calibration = forms.FileField(
         required=False, label="Calibration pairs", help_text="A TOML file as fixtures/demo/calibration.toml"
     )
-    seed = forms.IntegerField(min_value=0, max_value=2**31 - 1, help_text="Draws prompts, orders, overlap and repeats")
+    seed = number_field("seed", help_text="Draws prompts, orders, overlap and repeats")
 
     def __init__(self, *args: Any, study: Study, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

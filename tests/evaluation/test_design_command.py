@@ -109,9 +109,16 @@ def test_the_commands_say_what_is_wrong(study, tmp_path):
     refused("at least two systems", system=["base", "base"])
     refused("no system 'gpt'", against="gpt")
     refused("No such file", calibration=tmp_path / "none.toml")
-    for option in ("prompts", "raters_per_pair"):
-        with pytest.raises(CommandError) as error:
-            design(**{option: 0})
+    for option, value in (
+        ("prompts", 0),
+        ("raters_per_pair", 0),
+        ("prompts", 2**31),
+        ("raters_per_pair", 2**15),
+        ("repeated_pairs", 2**15),
+        ("seed", 2**31),
+    ):
+        with pytest.raises(CommandError, match=f"--{option.replace('_', '-')} must be from") as error:
+            design(**{option: value})
         assert error.value.returncode == 2
     with pytest.raises(CommandError, match=r"no design 'main' \(it has: none yet\)"):
         call_command("open_clinician_study", study="pilot", name="main")

@@ -10,11 +10,9 @@ from annotation.calibration import read_calibration
 from annotation.command import StudyCommand
 from annotation.comparisons import system_named
 from annotation.design_summary import summarise_design
-from annotation.designs import DesignPlan, discard_design, draw_design
+from annotation.designs import RANGES, DesignPlan, discard_design, draw_design
 from annotation.management.commands.load_study import slug
 from annotation.models import Study
-
-LEAST = {"prompts": 1, "raters_per_pair": 1, "repeated_pairs": 0, "seed": 0}
 
 
 class Command(StudyCommand):
@@ -72,13 +70,13 @@ def plan_of(study: Study, options: dict[str, Any]) -> DesignPlan:
         CommandError: a number is out of range (exit 2).
         InputError: a system is unknown, or the calibration file is wrong.
     """
-    for name, least in LEAST.items():
-        if options[name] is not None and options[name] < least:
-            raise CommandError(f"--{name.replace('_', '-')} must be at least {least}", returncode=2)
+    for name, (least, most) in RANGES.items():
+        if options[name] is not None and not least <= options[name] <= most:
+            raise CommandError(f"--{name.replace('_', '-')} must be from {least} to {most}", returncode=2)
     return DesignPlan(
         name=options["name"],
         systems=[system_named(study, name) for name in dict.fromkeys(options["system"])],
         baseline=system_named(study, options["against"]) if options["against"] else None,
         calibration=read_calibration(options["calibration"]) if options["calibration"] else (),
-        **{name: options[name] for name in LEAST},
+        **{name: options[name] for name in RANGES},
     )
