@@ -1,5 +1,6 @@
 """What a design amounts to, for the team to read before it opens. Nothing in it tells which system wrote what."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import combinations
@@ -31,7 +32,8 @@ class Workload:
 @dataclass(frozen=True)
 class DesignSummary:
     """`raters_a_pair` and `shared_pairs` are the fewest and the most: of raters a pair has, of pairs two raters share;
-    None where there are none."""
+    None where there are none. `clinicians` are those who were given pairs; before opening, those who would be now.
+    `recurrence` says what comes again for a clinician; empty where nothing does."""
 
     strata: list[tuple[str, int, int]]
     prompts: int
@@ -42,6 +44,8 @@ class DesignSummary:
     shared_pairs: tuple[int, int] | None
     minutes: float
     newcomers: list[str]
+    clinicians: int
+    recurrence: str
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -64,9 +68,14 @@ FIELDS = ("rater", "rater__name", "rater__simulated", "comparison", "presentatio
 def summarise_design(design: JudgingDesign) -> DesignSummary:
     """The design as it stands, in a number of queries that does not depend on its size."""
     minutes = minutes_by_pair(design)
-    real = set(design.comparisons.filter(calibration=False).values_list("pk", flat=True))
+    prompt_of = dict(design.comparisons.filter(calibration=False).values_list("pk", "response_a__prompt"))
+    real = set(prompt_of)
     sessions = sessions_of(design)
     judged = {rater: {sight.pair for sight in session} & real for rater, session in sessions.items()}
+    present = clinicians_of(design.study)
+    # Until anybody is given pairs, what all would judge.
+    given = list(judged.values()) or ([] if design.raters_per_pair else [real])
+    of_one_prompt = (n for pairs in given for n in Counter(prompt_of[pair] for pair in pairs).values())
     return DesignSummary(
         strata=[(stratum, there, drawn) for stratum, (there, drawn) in sorted(design.strata.items())],
         prompts=design.prompts,
@@ -76,7 +85,20 @@ def summarise_design(design: JudgingDesign) -> DesignSummary:
         raters_a_pair=extremes([sum(pair in pairs for pairs in judged.values()) for pair in real] if judged else []),
         shared_pairs=extremes([len(first & second) for first, second in combinations(judged.values(), 2)]),
         minutes=median(minutes[pair] for pair in real),
-        newcomers=[rater.name for rater in clinicians_of(design.study) if rater.pk not in sessions],
+        newcomers=[rater.name for rater in present if rater.pk not in sessions],
+        clinicians=len(sessions if design.opened_at else present),
+        recurrence=recurrence(design, max(of_one_prompt, default=0)),
+    )
+
+
+def recurrence(design: JudgingDesign, most: int) -> str:
+    """What comes again where a clinician judges `most` pairs of one prompt; empty where nothing does."""
+    if most < 2:
+        return ""
+    told = "is known to be the baseline's" if design.baseline_id else "tells which pairs have a system in common"
+    return (
+        f"A clinician judges up to {most} pairs of one prompt, so responses come again, and one that does {told}: no "
+        "order avoids that, only so few clinicians a pair that the pairs of a prompt go to different clinicians."
     )
 
 

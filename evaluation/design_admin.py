@@ -173,11 +173,11 @@ class JudgingDesignAdmin(ReadOnlyAdmin):
 def precision_context(request: HttpRequest, design: JudgingDesign, summary: DesignSummary) -> dict[str, Any]:
     """The simulated precision under the assumptions of the address, where it gives any."""
     # Late: numpy and scipy come with the first design that is read, not with the site.
-    from evaluation.design_precision import RATERS, expectations
+    from evaluation.design_precision import expectations, raters_assumed
     from evaluation.power import Assumptions
 
     usual = Assumptions()
-    raters = len(summary.workloads) or max(RATERS, design.raters_per_pair or 1)
+    raters = raters_assumed(design, summary.clinicians)
     shares = {name: f"{100 * share:g}" for name, share in zip(("a", "tie", "b"), usual.shares, strict=True)}
     form = AssumptionsForm({"raters": raters, **shares, "beyond_chance": usual.beyond_chance, **request.GET.dict()})
     if not form.is_valid():

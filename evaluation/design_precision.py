@@ -10,7 +10,7 @@ from evaluation.power import MOST_PER_ITEM, Assumptions, Precision, expected_pre
 from evaluation.statistics import Statistic
 
 KEPT_FOR = 60 * 60 * 24 * 7
-# Raters assumed while a study has no clinicians: as many as in the paper.
+# Raters assumed while a study has too few clinicians: as many as in the paper.
 RATERS = 6
 
 
@@ -28,11 +28,14 @@ class Expectation:
         return [(getattr(self.precision, name), self.precision.width(name)) for name in names]
 
 
-def expectations(
-    design: JudgingDesign, *, raters: int | None = None, assumptions: Assumptions | None = None
-) -> list[Expectation]:
+def raters_assumed(design: JudgingDesign, clinicians: int) -> int:
+    """The clinicians there are, or as many as are assumed while they are too few for the design."""
+    enough = design.raters_per_pair or 1
+    return clinicians if clinicians >= enough else max(RATERS, enough)
+
+
+def expectations(design: JudgingDesign, *, raters: int, assumptions: Assumptions | None = None) -> list[Expectation]:
     """Of the design, of half and of twice its prompts, and of two, half and all of the raters a pair."""
-    raters = raters or max(RATERS, design.raters_per_pair or 1)
     most = min(raters, MOST_PER_ITEM)
     chosen = (design.prompts, min(design.raters_per_pair or most, most))
     numbers = {max(1, design.prompts // 2), design.prompts, 2 * design.prompts}

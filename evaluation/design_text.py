@@ -14,8 +14,13 @@ def design_text(
     design: JudgingDesign, summary: DesignSummary, expected: Sequence[Expectation], telltales: BlindingCheck
 ) -> str:
     strata = grid(["stratum", "to draw from", "drawn"], [[name, str(n), str(k)] for name, n, k in summary.strata])
-    parts = (workload_lines(summary), precision_lines(expected), telltale_lines(telltales))
-    return "\n\n".join([headline(design, summary), strata, *map("\n".join, parts)])
+    given = "\n".join(workload_lines(summary))
+    return "\n\n".join([headline(design, summary), strata, given, opening_text(summary, expected, telltales)])
+
+
+def opening_text(summary: DesignSummary, expected: Sequence[Expectation], telltales: BlindingCheck) -> str:
+    """What to read before a design opens: its precision, and what may tell who wrote a response."""
+    return "\n\n".join(map("\n".join, (precision_lines(expected), telltale_lines(summary, telltales))))
 
 
 def headline(design: JudgingDesign, summary: DesignSummary) -> str:
@@ -61,7 +66,9 @@ def precision_row(row: Expectation) -> list[str]:
     return [*size, *(str(statistic) for statistic in statistics), f"{precision.power:.0%}"]
 
 
-def telltale_lines(telltales: BlindingCheck) -> Iterator[str]:
+def telltale_lines(summary: DesignSummary, telltales: BlindingCheck) -> Iterator[str]:
+    if summary.recurrence:
+        yield summary.recurrence
     yield f"Responses that say who or what wrote them: {len(telltales.telling)} of {telltales.responses}."
     if telltales.telling:
         yield grid(["kind", "phrase", "responses"], [[kind, phrase, str(n)] for kind, phrase, n in telltales.phrases])

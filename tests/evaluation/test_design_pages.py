@@ -5,7 +5,7 @@ from django.core.cache import cache
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.urls import reverse
 
-from annotation.designs import DesignPlan, draw_design
+from annotation.designs import DesignPlan, draw_design, open_design
 from annotation.models import AuditEvent, JudgingDesign, Membership, Role, Split, StudyStatus
 from tests.factories import make_clinician, make_prompt, make_response, make_study, make_system
 
@@ -160,6 +160,51 @@ def test_assumptions_are_changed_in_the_address(study, systems, member):
     wrong = client.get(page("change", design.pk), {"a": 70})
     assert wrong.context["expected"] == []
     assert "add up to 125 %" in wrong.content.decode()
+
+
+def test_precision_counts_the_clinicians_there_are_until_it_opens_and_then_those_who_were_given_pairs(
+    study, systems, member
+):
+    design = drawn(study, systems, raters_per_pair=2)
+    client = member(*ALL)
+
+    def raters():
+        return client.get(page("change", design.pk)).context["expected"][0].precision.raters
+
+    make_clinician(study)
+    assert raters() == 6  # Too few yet to judge: six are assumed.
+    make_clinician(study)
+    make_clinician(study)
+    assert raters() == 3
+    open_design(design)
+    make_clinician(study)
+    assert raters() == 3
+
+
+@pytest.mark.parametrize("baseline", [False, True])
+def test_what_comes_again_for_a_clinician_is_said_unless_the_pairs_of_a_prompt_go_to_different_ones(
+    study, systems, member, baseline
+):
+    systems.append(make_system(study, name="dpo"))
+    for prompt in study.prompts.all():
+        make_response(prompt, systems[-1])
+    client = member(*ALL)
+
+    def told(name, **asked):
+        design = drawn(study, systems, name=name, prompts=4, baseline=systems[0] if baseline else None, **asked)
+        return client.get(page("change", design.pk)).content.decode()
+
+    most, whose = (2, "the baseline&#x27;s") if baseline else (3, "which pairs have a system in common")
+    sentence = f"A clinician judges up to {most} pairs of one prompt"
+    text = told("nobody-there")
+    assert sentence in text
+    assert whose in text
+    for _ in range(3):
+        make_clinician(study)
+    assert sentence in told("all")
+    for _ in range(9):
+        make_clinician(study)
+    assert "pairs of one prompt" not in told("few", raters_per_pair=1)
 
 
 def test_each_act_needs_its_permission(study, systems, member, client):

@@ -41,7 +41,7 @@ class Command(StudyCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         # Late: scipy takes a moment to load.
-        from evaluation.design_precision import expectations
+        from evaluation.design_precision import expectations, raters_assumed
         from evaluation.design_text import design_json, design_text
 
         study = self.study(options["study"])
@@ -52,7 +52,7 @@ class Command(StudyCommand):
                     discard_design(design)
             design = draw_design(study, plan)
             summary = summarise_design(design)
-            expected = expectations(design, raters=len(summary.workloads) or None)
+            expected = expectations(design, raters=raters_assumed(design, summary.clinicians))
             found = design, summary, expected, check_blinding(study, design)
             text, as_json = design_text(*found), design_json(*found) | {"stored": not options["dry_run"]}
             transaction.set_rollback(options["dry_run"])
