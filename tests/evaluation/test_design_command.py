@@ -46,7 +46,26 @@ def test_the_command_tells_strata_workload_and_precision_and_what_comes_next(stu
     assert out.splitlines()[-1] == "Hidden until: manage.py open_clinician_study --study pilot --name main"
     assert Assignment.objects.count() == 4 * (5 + 2)
     call_command("open_clinician_study", study="pilot", name="main")
-    assert capsys.readouterr().out == "design main is open: 10 pairs, 4 clinicians\n"
+    assert capsys.readouterr().out.splitlines()[-1] == "design main is open: 10 pairs, 4 clinicians"
+
+
+def test_opening_tells_first_how_precise_it_will_be_and_what_tells_the_writer(study, capsys):
+    study.systems.get(name="base").responses.update(text="I am a language model trained by OpenAI.")
+    make_clinician(study)
+    design()
+    for _ in range(3):
+        make_clinician(study)
+    capsys.readouterr()
+    call_command("open_clinician_study", study="pilot", name="main", dry_run=True)
+    dry = capsys.readouterr().out.splitlines()
+    assert dry[0].startswith("To expect of a pair of systems with 4 clinicians in all")
+    assert "Responses that say who or what wrote them: 10 of 20." in dry
+    assert dry[-1] == "design main would open (a dry run): 10 pairs, 4 clinicians"
+    assert JudgingDesign.objects.get().opened_at is None
+    assert Assignment.objects.count() == 10
+    call_command("open_clinician_study", study="pilot", name="main")
+    assert capsys.readouterr().out.splitlines()[:-1] == dry[:-1]
+    assert JudgingDesign.objects.get().opened_at
 
 
 def test_a_dry_run_tells_the_same_and_stores_nothing(study, capsys):
