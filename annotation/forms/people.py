@@ -35,7 +35,8 @@ class MembershipForm(forms.ModelForm):  # type: ignore[type-arg]
 
     def clean(self) -> dict[str, Any]:
         given: dict[str, Any] = self.cleaned_data
-        user, study = given.get("user_name"), self.instance.study
+        # A study that is being made has no key yet, and nobody.
+        user, study = given.get("user_name"), self.instance.study_id
         if self.instance.pk or not user:
             return given
         if Rater.objects.filter(study=study, user=user).exists():

@@ -78,6 +78,29 @@ def test_a_clinician_does_not_enter_the_admin(client, study):
     assert client.get(reverse("admin:index"), follow=True).status_code == 403
 
 
+@pytest.fixture
+def boss(client):
+    client.force_login(User.objects.create_superuser("boss"))
+    return client
+
+
+def test_a_study_is_made_together_with_its_members(boss):
+    user = User.objects.create_user("kim")
+    counts = {
+        f"{part}-{count}_FORMS": int(part == "memberships" and count == "TOTAL")
+        for part in ("memberships", "criteria", "consent_documents")
+        for count in ("TOTAL", "INITIAL")
+    }
+    sizes = {"seed": 1, "responses_per_task": 5, "tasks_per_participant": 2, "raters_per_task": 6}
+    new_member = {"memberships-0-user_name": "kim", "memberships-0-role": Role.RESEARCHER}
+    answer = boss.post(
+        reverse("admin:annotation_study_add"), {"slug": "new", "title": "New", **sizes, **counts, **new_member}
+    )
+    assert answer.status_code == 302, answer.context["errors"]
+    membership = Membership.objects.get()
+    assert (membership.study.slug, membership.user, membership.role) == ("new", user, Role.RESEARCHER)
+
+
 def test_coming_and_going_stand_in_the_audit_trail(study):
     user = User.objects.create_user("kim")
     membership = Membership.objects.admit(study, user, Role.RESEARCHER)
