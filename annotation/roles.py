@@ -11,6 +11,7 @@ from django.contrib.auth.backends import ModelBackend
 from django.contrib.auth.models import AnonymousUser, User
 from django.db.models import Model, QuerySet
 
+from annotation.errors import StudyError
 from annotation.models import Membership, Role, Study
 
 Someone = User | AnonymousUser
@@ -48,6 +49,8 @@ MANAGEMENT = frozenset(
         membership="view add change delete",
     )
 )
+# Each of them opens the records that tell which system wrote what.
+SYSTEMS_OF_RESPONSES = frozenset(permissions("annotation", system="view change", response="view change"))
 
 # Which system wrote which response is for those who make them: a monitor, who talks to clinicians, cannot tell.
 GRANTS: dict[str, frozenset[str]] = {
@@ -93,3 +96,13 @@ def within_reach(rows: QuerySet[Any], user: Someone, permission: str, path: str)
     """Those rows whose study, at the end of the path, is one where the user has the permission."""
     studies = studies_with(user, permission)
     return rows if studies is None else rows.filter(**{f"{path}__in": studies})
+
+
+def require_blind(user: User) -> None:
+    """Before the user judges, in whatever study. What a role in that study opens is asked where roles are given.
+
+    Raises:
+        StudyError: the user can look up in every study which system wrote what.
+    """
+    if any(studies_with(user, permission) is None for permission in SYSTEMS_OF_RESPONSES):
+        raise StudyError(f"{user} can look up which system wrote what, in every study: choose someone else")

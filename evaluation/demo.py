@@ -18,6 +18,7 @@ from django.db import transaction
 from annotation.calibration import read_calibration
 from annotation.designs import DesignPlan, draw_design, open_design
 from annotation.models import Rater, RaterKind, Response, Split, Study, StudyStatus
+from annotation.roles import require_blind
 from annotation.study_files import CONTENT_SYSTEM
 from evaluation.local_server import local_model_server
 from evaluation.steps import Procedure, Step, command_json, run_done
@@ -168,6 +169,7 @@ class Demo(Procedure):
         """A design for the clinician of the try-out study, once: practice, then the demonstration's pairs of base and
         MODPO, some of them twice."""
         clinician = get_user_model().objects.get(username="clinician")
+        require_blind(clinician)
         Rater.objects.get_or_create(study=study, user=clinician, defaults={"kind": RaterKind.CLINICIAN, "name": "C1"})
         if study.designs.filter(name=DESIGN).exists():
             return

@@ -5,7 +5,9 @@ from typing import Any
 from django import forms
 from django.contrib.auth.models import User
 
+from annotation.errors import StudyError
 from annotation.models import Membership, Rater, RaterKind, StudyStatus
+from annotation.roles import require_blind
 
 
 class UserNameField(forms.CharField):
@@ -65,6 +67,10 @@ class ClinicianForm(forms.ModelForm):  # type: ignore[type-arg]
             self.add_error("user_name", f"{user} is a member of this study's team, who may know the systems.")
         if Rater.objects.filter(study=study, user=user).exists():
             self.add_error("user_name", f"{user} is a clinician of this study already.")
+        try:
+            require_blind(user)
+        except StudyError as error:
+            self.add_error("user_name", f"{error}.")
         self.instance.user, self.instance.kind = user, RaterKind.CLINICIAN
         return given
 

@@ -1,7 +1,7 @@
 """What each role reaches, in its own study and in no other."""
 
 import pytest
-from django.contrib.auth.models import User
+from django.contrib.auth.models import Group, Permission, User
 from django.urls import reverse
 
 from annotation import api_tokens
@@ -82,6 +82,38 @@ def test_a_clinician_does_not_enter_the_admin(client, study):
 def boss(client):
     client.force_login(User.objects.create_superuser("boss"))
     return client
+
+
+def enter_clinician(client, study, name):
+    return client.post(reverse("admin:annotation_rater_add"), {"study": study.pk, "name": "C1", "user_name": name})
+
+
+@pytest.mark.parametrize("codename", ["view_response", "view_system", "change_response", "change_system"])
+@pytest.mark.parametrize("through", ["user", "group"])
+def test_who_can_look_up_the_systems_everywhere_is_no_clinician(boss, study, codename, through):
+    user, permission = User.objects.create_user("kim"), Permission.objects.get(codename=codename)
+    if through == "user":
+        user.user_permissions.add(permission)
+    else:
+        group = Group.objects.create(name="Readers")
+        group.permissions.add(permission)
+        user.groups.add(group)
+    answer = enter_clinician(boss, study, "kim")
+    assert answer.context["errors"] == [
+        ["kim can look up which system wrote what, in every study: choose someone else."]
+    ]
+    assert not study.raters.exists()
+
+
+def test_a_superuser_is_no_clinician(boss, study):
+    assert enter_clinician(boss, study, "boss").status_code == 200
+    assert not study.raters.exists()
+
+
+def test_a_member_of_another_study_may_be_a_clinician(boss, study, other):
+    Membership.objects.admit(other, User.objects.create_user("kim"), Role.RESEARCHER)
+    assert enter_clinician(boss, study, "kim").status_code == 302
+    assert study.raters.get().user.username == "kim"
 
 
 def test_a_study_is_made_together_with_its_members(boss):

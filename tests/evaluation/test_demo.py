@@ -6,6 +6,7 @@ import pytest
 from django.contrib.auth import get_user_model
 from django.core.management import CommandError, call_command
 
+from annotation.errors import StudyError
 from annotation.models import Assignment, Split, Study, StudyStatus
 from annotation.study_files import CONTENT_SYSTEM
 from evaluation.demo import SYSTEMS, Demo, copy_responses, scoring, steps
@@ -101,6 +102,15 @@ def test_the_clinician_is_given_practice_pairs_and_second_looks_once(demo, two_s
         real = given.filter(comparison__calibration=False)
         assert real.filter(presentation=1).count() == pairs
         assert real.filter(presentation=2).count() == pairs // 5 > 0
+
+
+def test_the_clinician_is_given_no_pairs_once_a_superuser(demo):
+    demo.logins()
+    get_user_model().objects.filter(username="clinician").update(is_superuser=True)
+    study = make_study()
+    with pytest.raises(StudyError, match="clinician can look up which system wrote what"):
+        demo.give_pairs(study)
+    assert not study.raters.exists()
 
 
 def test_simulated_clinicians_judge_a_design_and_go_on_where_they_stopped(demo, two_studies):
