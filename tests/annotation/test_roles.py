@@ -1,13 +1,21 @@
 """What each role reaches, in its own study and in no other."""
 
 import pytest
+from django.contrib import admin
 from django.contrib.auth.models import Group, Permission, User
 from django.urls import reverse
 
 from annotation import api_tokens
 from annotation.errors import StudyError
-from annotation.models import Membership, Role
-from tests.factories import make_clinician, make_study
+from annotation.models import Choice, JudgingDesign, Membership, Role, StudyStatus
+from tests.factories import (
+    make_assignment,
+    make_clinician,
+    make_comparison,
+    make_prompt,
+    make_study,
+    make_system,
+)
 
 pytestmark = pytest.mark.django_db
 
@@ -53,6 +61,75 @@ def test_a_role_reaches_its_own_study_alone(client, study, other, role):
     for where, status in ((study, 200), (other, 302)):
         assert client.get(reverse("admin:annotation_study_change", args=[where.pk])).status_code == status
         assert user.has_perm("annotation.view_study", where) == (status == 200)
+
+
+def pages_of(study):
+    """What the admin offers of a study: its report and exports, steps, design, records."""
+    design = JudgingDesign.objects.create(study=study, name="main", prompts=1)
+    prompt, system, rater = make_prompt(study), make_system(study), make_clinician(study)
+    comparison = make_comparison(prompt, system, make_system(study))
+    design.comparisons.add(comparison)
+    make_assignment(comparison, rater).submit(dict.fromkeys(study.criteria.all(), Choice.TIE))
+    report, records = "admin:evaluation_studyreport", "admin:annotation"
+    yield f"{report}_change", [study.pk]
+    yield f"{report}_page", [study.pk, "overview"]
+    yield f"{report}_whole", [study.pk]
+    for kind in ("figure_svg", "figure_pdf"):
+        yield f"{report}_{kind}", [study.pk, "overview", "agreement"]
+    for kind in ("table_csv", "table_tex"):
+        yield f"{report}_{kind}", [study.pk, "raters", "raters"]
+    for page in ("change", "history", "delete", "lock", "unblind"):
+        yield f"{records}_study_{page}", [study.pk]
+    for page in ("change", "phrases", "open", "discard"):
+        yield f"{records}_judgingdesign_{page}", [design.pk]
+    for record in (prompt, prompt.responses.first(), system, rater):
+        yield f"{records}_{record._meta.model_name}_change", [record.pk]
+
+
+@pytest.mark.parametrize("role", list(Role))
+def test_no_page_of_another_study_opens(client, study, other, role):
+    member(client, study, role)
+    index = reverse("admin:index")
+    for name, arguments in pages_of(other):
+        address = reverse(name, args=arguments)
+        for answer in (client.get(address), client.post(address, {"slug": "theirs", "post": "yes"})):
+            assert answer.status_code in {403, 404, 405} or answer.url == index, address
+    adding = f"{reverse('admin:annotation_judgingdesign_add')}?study={other.pk}"
+    assert client.get(adding).status_code in {403, 404}
+    other.refresh_from_db()
+    assert (other.status, other.designs.count()) == (StudyStatus.OPEN, 1)
+
+
+def test_a_researcher_reads_those_pages_of_the_own_study(client, study):
+    member(client, study, Role.RESEARCHER)
+    closed = ("_delete", "_lock", "_unblind", "_open", "_discard")
+    for name, arguments in pages_of(study):
+        assert (client.get(reverse(name, args=arguments)).status_code == 200) != name.endswith(closed), name
+
+
+def test_a_monitor_reads_protocol_report_and_trail_and_no_more(client, study):
+    member(client, study, Role.MONITOR)
+    opened = {
+        model.__name__
+        for model, its_admin in admin.site._registry.items()
+        if client.get(reverse(f"admin:{its_admin.opts.app_label}_{its_admin.opts.model_name}_changelist")).status_code
+        == 200
+    }
+    assert opened == {"Study", "StudyReport", "AuditEvent", "VerdictEvent"}
+    closed = ("prompt", "response", "system", "rater", "judgingdesign")
+    for name, arguments in pages_of(study):
+        if any(f"_{record}_" in name for record in closed):
+            assert client.get(reverse(name, args=arguments)).status_code in {403, 405}, name
+    assert client.get(reverse("api-prompt-list", args=["ours"])).status_code == 403
+    assert client.get(reverse("api-ranking-list", args=["ours"])).status_code == 403
+
+
+def test_a_monitor_is_not_told_of_systems_by_the_trail(client, study):
+    member(client, study, Role.MONITOR)
+    event = study.auditevent_set.create(action="responses.import", subject="responses", new={"system": "MODPO"})
+    page = client.get(reverse("admin:annotation_auditevent_change", args=[event.pk]))
+    assert page.status_code == 200
+    assert b"MODPO" not in page.content
 
 
 @pytest.mark.parametrize(("role", "may"), [(Role.RESEARCHER, False), (Role.MONITOR, False), (Role.ADMIN, True)])

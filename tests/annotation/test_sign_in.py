@@ -1,14 +1,16 @@
 """Signing in: a password, then a code; locked out, timed out."""
 
+import re
 import time
 
 import pytest
 from axes.models import AccessAttempt
 from django.contrib.admin.models import LogEntry
+from django.contrib.admindocs.views import extract_views_from_urlpatterns, simplify_regex
 from django.contrib.auth.models import User
 from django.core.management import CommandError, call_command
 from django.test import Client
-from django.urls import reverse
+from django.urls import get_resolver, reverse
 from django.utils import timezone
 from django_otp.oath import TOTP
 from django_otp.plugins.otp_totp.models import TOTPDevice
@@ -57,6 +59,53 @@ def test_a_password_alone_leads_to_the_code_whatever_page_is_asked_for(client, p
     give_password(client)
     for page in (reverse("annotation:clinic"), reverse("admin:index")):
         assert client.get(page).url == f"{reverse('sign-in-code')}?next={page.replace('/', '%2F')}"
+
+
+# Participants' pages need no login, and these are on the way in and out.
+OPEN = {"/", "/help/", "/sign-out/", "/admin/logout/"} | {
+    f"/sign-in/{page}" for page in ("", "code/", "set-up/", "again/", "time/")
+}
+
+
+def closed_addresses():
+    """One of every view that needs a login."""
+    views = extract_views_from_urlpatterns(get_resolver().url_patterns)
+    every = {re.sub(r"<[^>]+>", "1", simplify_regex(pattern)) for _, pattern, *_ in views}
+    assert every > {*OPEN, "/clinic/1/1/verdict/", "/admin/annotation/response/1/change/", "/api/studies/1/prompts/"}
+    return sorted(address for address in every - OPEN if not address.startswith("/s/"))
+
+
+@pytest.mark.parametrize("method", ["get", "post"])
+def test_no_page_opens_to_a_password_alone(client, person, phone, method):
+    person.is_staff = person.is_superuser = True
+    person.save()
+    give_password(client)
+    for address in closed_addresses():
+        answer = getattr(client, method)(address)
+        assert (answer.status_code, answer.url.split("?")[0]) == (302, reverse("sign-in-code")), address
+
+
+def test_no_page_opens_to_a_stranger(client):
+    for address in closed_addresses():
+        answer = client.get(address)
+        if answer.status_code == 405:
+            answer = client.post(address)
+        if address.startswith("/api/"):
+            assert answer.status_code == 403, address
+        else:
+            assert answer.status_code == 302, address
+            assert answer.url.startswith((reverse("sign-in"), "/admin/login/")), address
+
+
+def test_the_session_changes_its_key_with_each_step(client, phone):
+    give_password(client)
+    before = client.session.session_key
+    give_code(client, code_of(phone))
+    assert client.session.session_key != before
+    before = client.session.session_key
+    TOTPDevice.objects.update(last_t=-1)
+    assert set_up(client, old_code=code_of(phone)).status_code == 200
+    assert client.session.session_key != before
 
 
 def test_who_has_no_second_factor_sets_one_up_before_anything_else(client, person):
