@@ -35,7 +35,8 @@ class LeanHandler(AxesDatabaseHandler):  # type: ignore[misc]  # It brings no ty
 
 def pseudonym(request: HttpRequest | None, credentials: dict[str, Any] | None) -> str:
     """What stands in what is kept for the user name and for the browser, if the user is known in it."""
-    name = hashed((credentials.get("username") if credentials else request and request.POST.get("username")) or "")
+    typed = credentials.get("username") if credentials else request and request.POST.get("username")
+    name = hashed(typed or "")
     return name + (mark_of(request, name) if request else "")
 
 

@@ -55,6 +55,23 @@ def is_in(client):
     return client.get(reverse("annotation:clinic")).status_code == 200
 
 
+def sign_in(client, phone):
+    give_password(client)
+    give_code(client, code_of(phone))
+    # The next code would come half a minute later.
+    TOTPDevice.objects.filter(pk=phone.pk).update(last_t=-1)
+
+
+def set_up(client, **codes):
+    """Take up the offer of the page, with these codes beside that of the new phone."""
+    offer = client.get(reverse("set-up-code")).context["offer"]
+    return client.post(reverse("set-up-code"), {"offer": offer.seal, "code": code_of(offer.device), **codes})
+
+
+def wrong_code(phone):
+    return f"{(int(code_of(phone)) + 1) % 10**6:06d}"
+
+
 def test_a_password_alone_leads_to_the_code_whatever_page_is_asked_for(client, phone):
     give_password(client)
     for page in (reverse("annotation:clinic"), reverse("admin:index")):
@@ -155,23 +172,6 @@ def test_a_recovery_code_lets_in_once_and_is_not_kept_as_it_is(client, person, p
 def test_a_new_phone_needs_the_old_one(client, phone):
     give_password(client)
     assert client.get(reverse("set-up-code")).url == reverse("sign-in-code")
-
-
-def sign_in(client, phone):
-    give_password(client)
-    give_code(client, code_of(phone))
-    # The next code would come half a minute later.
-    TOTPDevice.objects.filter(pk=phone.pk).update(last_t=-1)
-
-
-def set_up(client, **codes):
-    """Take up the offer of the page, with these codes beside that of the new phone."""
-    offer = client.get(reverse("set-up-code")).context["offer"]
-    return client.post(reverse("set-up-code"), {"offer": offer.seal, "code": code_of(offer.device), **codes})
-
-
-def wrong_code(phone):
-    return f"{(int(code_of(phone)) + 1) % 10**6:06d}"
 
 
 def test_who_is_in_sets_up_another_phone_with_a_code_of_the_one_before(client, person, phone):
