@@ -89,8 +89,9 @@ class ReadOnlyAdmin(StudyRecordAdmin):
 
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:
         """Only its filters: asking by a field tells what it holds, shown or not."""
-        names = [given[0] if isinstance(given, tuple) else given for given in self.get_list_filter(request)]
-        asked = any(lookup.startswith(f"{name}__") for name in names if isinstance(name, str))
+        filters = [given[0] if isinstance(given, tuple) else given for given in self.get_list_filter(request)]
+        names = [str(getattr(own, "parameter_name", own)) for own in filters]
+        asked = lookup in names or any(lookup.startswith(f"{name}__") for name in names)
         return asked and super().lookup_allowed(lookup, value, request)
 
     def has_add_permission(self, request: HttpRequest, *args: Any) -> bool:

@@ -1,6 +1,8 @@
 """How far raters agree with one another, and judges with them: pure, with intervals from a bootstrap over items.
 
 Items carry all their raters and, pooled, all their criteria into a resample: ratings of one item are not independent.
+Chance is reckoned within each criterion and pair of systems: labels of different frequencies, or of different meaning,
+would else pass for agreement.
 All statistics follow from sums over items (`Part`), so that a resample costs a product of matrices.
 """
 
@@ -84,7 +86,9 @@ def agreement(
     """All statistics of agreement by criterion and pooled, in the JSON shape of `agreement --json`.
 
     Args:
-        frame: columns item, rater, criterion, label and, where there are judges, rater_kind (human or judge).
+        frame: columns item, rater, criterion, label and, where there are judges, rater_kind (human or judge). Where
+            items belong together, as comparisons of several systems on one prompt do, a column cluster says so, and
+            clusters are resampled; where labels mean the same within a pair of systems alone, a column pair.
         order: the labels from lowest to highest; the level ordinal needs it.
         bootstrap: number of resamples of the items; 0 leaves the intervals out.
         judge: leaves out all judges but this one.
@@ -139,13 +143,15 @@ def described(settings: Settings, categories: tuple[str, ...]) -> dict[str, Any]
         **settings.__dict__,
         "order": list(settings.order) if settings.order else None,
         "categories": list(categories),
-        "interval": "95 %, percentiles of a bootstrap over items",
+        "interval": "95 %, percentiles of a bootstrap over items, or their clusters; of these raters, not of others",
+        "chance": "within each criterion and pair of systems",
         "corrections": {
             "alt_test": f"{BENJAMINI_YEKUTIELI} over the raters",
             "symmetry": f"{BENJAMINI_YEKUTIELI} over the pairs of raters, each test apart",
             "symmetry_with_majority": f"{HOLM} over the criteria, each test apart",
         },
-        "tests": "McNemar (exact), Bowker and Stuart-Maxwell by criterion only: pooled, the rows of an item depend",
+        "tests": "McNemar (exact), Bowker and Stuart-Maxwell by criterion only: pooled, the rows of an item depend; "
+        "not where several pairs of systems were compared: A and B are others from pair to pair",
     }
 
 
@@ -179,7 +185,7 @@ def symmetry_tests(sections: Mapping[Path, Ratings], categories: tuple[str, ...]
     tables: dict[Path, IntArray] = {}
     families: dict[Path, list[Path]] = {}
     for path, ratings in sections.items():
-        if path == ("pooled",):
+        if path == ("pooled",) or ratings.pairs > 1:
             continue
         pairs = {(*path, "symmetry", pair): table for pair, table in tables_of_pairs(ratings).items()}
         families[*path, "symmetry"] = list(pairs)

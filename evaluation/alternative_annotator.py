@@ -22,13 +22,28 @@ def alternative_annotator_test(ratings: Ratings, judged: IntArray, *, epsilon: f
 
     For rater j and each unit that j, the judge and at least one other person labelled: the judge wins where it matches
     at least as many of the others as j does, and j likewise; d = j's wins - the judge's. One-sided t-test of
-    mean d < epsilon over the items (units of one item are averaged: they are not independent), Benjamini-Yekutieli
-    over the raters.
+    mean d < epsilon over the clusters (units of one are averaged: they are not independent), Benjamini-Yekutieli over
+    the raters.
+
+    `baseline` is the winning rate of a judge that always names the commonest label: where raters hardly agree with one
+    another, it passes too, and to pass says little.
 
     Args:
         judged: the judge's category of each unit, -1 for none. Shape: (units,)
         epsilon: what replacing a person may cost; 0.2 for experts, 0.15 for skilled, 0.1 for crowd workers.
     """
+    found = held_against_raters(ratings, judged, epsilon)
+    constant = np.where(judged >= 0, commonest(ratings), -1)
+    return {**found, "baseline": held_against_raters(ratings, constant, epsilon)["winning_rate"]}
+
+
+def commonest(ratings: Ratings) -> IntArray:
+    """The label that raters gave most often on the unit's criterion and pair of systems. Shape: (units,)"""
+    totals = [np.bincount(ratings.group, weights=own, minlength=ratings.groups) for own in ratings.counts]
+    return np.asarray(np.array(totals).argmax(axis=0)[ratings.group])
+
+
+def held_against_raters(ratings: Ratings, judged: IntArray, epsilon: float) -> dict[str, Any]:
     eligible, judge_wins, rater_wins = contests(ratings, judged)
     gaps = (rater_wins.astype(np.float64) - judge_wins) * eligible
     units = ratings.by_item(eligible.astype(np.float64))
@@ -110,7 +125,7 @@ def advantage_part(ratings: Ratings, judged: IntArray) -> Part:
 
     n = [int(eligible.any(axis=0).sum())]
     of_items = ratings.counted(np.vstack([eligible, wins]))
-    return Part(of_items, compute, [("alt_test", "advantage_probability")], n, [TOO_FEW])
+    return Part(of_items, compute, [("alt_test", "advantage_probability")], n, [TOO_FEW], [True])
 
 
 def in_words(test: Mapping[str, Any], judge: str, *, rater: str = "rater", scope: str = "") -> str:
@@ -122,5 +137,6 @@ def in_words(test: Mapping[str, Any], judge: str, *, rater: str = "rater", scope
     return (
         f"By the alternative annotator test {judge} {may} stand in for a {rater}{scope}: it holds its own against "
         f"{round(rate['value'] * rate['n'])} of the {rate['n']} {rater}s tested (winning rate {rate['value']:.2f}, "
-        f"{PASS:g} passes) where replacing one may cost epsilon = {test['epsilon']:g}"
+        f"{PASS:g} passes; always naming the commonest label would reach {test['baseline']['value']:.2f}) where "
+        f"replacing one may cost epsilon = {test['epsilon']:g}"
     )

@@ -25,14 +25,15 @@ def among_raters(ratings: Ratings, *, ordinal: bool) -> Iterator[Part]:
 
 def coefficients(ratings: Ratings, *, ordinal: bool) -> Part:
     counts = ratings.counts
-    used = int(counts.any(axis=1).sum())
+    # An order names all that raters may choose from; without one it is what they chose.
+    used = len(counts) if ordinal else int(counts.any(axis=1).sum())
     levels = ["nominal", "ordinal"] if ordinal else ["nominal"]
     names = ["percent_agreement", "pairwise_agreement", "fleiss_kappa", "gwet_ac1"]
     names += [f"krippendorff_alpha_{level}" for level in levels]
     two = len(ratings.raters) == 2
 
     def compute(rows: FloatArray) -> list[FloatArray]:
-        sums = Sums.of(rows, len(counts))
+        sums = Sums.of(rows, len(counts), ratings.groups)
         found = [percent(sums), pairwise(sums), fleiss(sums), ac1(sums, used)]
         found += [alpha(sums, level) for level in levels]
         return [*found, scott(sums)] if two else found
@@ -41,11 +42,12 @@ def coefficients(ratings: Ratings, *, ordinal: bool) -> Part:
     pairable = int((counts.sum(axis=0) >= 2).sum())
     reason = ONE_CATEGORY if pairable else NO_PAIR
     return Part(
-        ratings.by_item(features(counts)),
+        ratings.by_group(features(counts)),
         compute,
         [(name,) for name in names],
         [pairable] * len(names),
         [reason] * len(names),
+        [name.endswith("_agreement") for name in names],
     )
 
 
@@ -60,7 +62,7 @@ def without_ties(ratings: Ratings) -> Part:
     names = "percent_agreement_without_ties", "pairwise_agreement_without_ties"
     pairable = int((chosen.sum(axis=0) >= 2).sum())
     of_items = ratings.by_item(pair_features(chosen))
-    return Part(of_items, compute, [(name,) for name in names], [pairable] * 2, [NO_SIDES] * 2)
+    return Part(of_items, compute, [(name,) for name in names], [pairable] * 2, [NO_SIDES] * 2, [True] * 2)
 
 
 def leave_one_out(ratings: Ratings) -> Part:
@@ -75,7 +77,8 @@ def leave_one_out(ratings: Ratings) -> Part:
 
     paths = [("leave_one_out", "all"), *(("leave_one_out", "raters", name) for name in ratings.raters)]
     n = [int(held.any(axis=0).sum()), *held.sum(axis=1).tolist()]
-    return Part(ratings.counted(np.vstack([held, hits])), compute, paths, n, [NO_MAJORITY] * len(paths))
+    of_items, every = ratings.counted(np.vstack([held, hits])), len(paths)
+    return Part(of_items, compute, paths, n, [NO_MAJORITY] * every, [True] * every)
 
 
 def others_winners(ratings: Ratings) -> IntArray:

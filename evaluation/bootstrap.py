@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.sparse import csr_array
 
-from evaluation.statistics import Statistic, undefined
+from evaluation.statistics import Statistic, score_interval, undefined
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.signedinteger[Any]]
@@ -20,6 +20,8 @@ Path = tuple[str, ...]
 BLOCK = 4_000_000
 # Elements of the features that one pass over the resamples holds: 160 MB.
 HELD = 20_000_000
+# Below this, two ends of an interval differ by rounding.
+SAME = 1e-12
 # Elements up to which features are dense, and joined with others to so many statistics.
 SMALL, JOINED = 1_000_000, 40
 
@@ -36,6 +38,8 @@ class Part:
         paths: where each statistic belongs in a report.
         n: of each statistic.
         reasons: given where an estimate is undefined.
+        shares: whether each statistic is a share of units, from 0 to 1; none where it is empty.
+        needed: the share of resamples that have to leave a statistic defined, for it to have an interval.
     """
 
     features: Features
@@ -43,6 +47,8 @@ class Part:
     paths: Sequence[Path]
     n: Sequence[int]
     reasons: Sequence[str]
+    shares: Sequence[bool] = ()
+    needed: float = 0.5
 
     def under(self, *path: str) -> "Part":
         return replace(self, paths=[(*path, *own) for own in self.paths])
@@ -61,7 +67,9 @@ def resampled(parts: Iterable[Part], *, items: int, draws: int, seed: int) -> It
                 blocks.append(np.vstack(part.compute(np.asarray(sums, dtype=np.float64))))
         for part, blocks in zip(batch, values, strict=True):
             whole = np.concatenate(blocks, axis=1) if len(blocks) > 1 else blocks[0]
-            found = summaries(whole, n=part.n, clusters=items, reasons=part.reasons)
+            found = summaries(
+                whole, n=part.n, clusters=items, reasons=part.reasons, shares=part.shares, needed=part.needed
+            )
             yield from zip(part.paths, found, strict=True)
 
 
@@ -90,10 +98,11 @@ def joined(parts: Iterable[Part]) -> Iterator[Part]:
         if not isinstance(part.features, np.ndarray) or part.features.size > SMALL:
             yield part
             continue
-        some = waiting.setdefault(part.features.dtype, [])
+        alike = part.features.dtype, part.needed
+        some = waiting.setdefault(alike, [])
         some.append(part)
         if sum(len(own.paths) for own in some) >= JOINED:
-            yield join(waiting.pop(part.features.dtype))
+            yield join(waiting.pop(alike))
     yield from map(join, waiting.values())
 
 
@@ -110,6 +119,8 @@ def join(parts: Sequence[Part]) -> Part:
         [path for part in parts for path in part.paths],
         [n for part in parts for n in part.n],
         [reason for part in parts for reason in part.reasons],
+        [share for part in parts for share in part.shares or [False] * len(part.paths)],
+        parts[0].needed,
     )
 
 
@@ -168,17 +179,26 @@ def bootstrap(
     return {name: np.concatenate([block[name] for block in blocks]) for name in blocks[0]}
 
 
-def summarise(values: FloatArray, *, n: int, clusters: int, reason: str) -> Statistic:
+def summarise(values: FloatArray, *, n: int, clusters: int, reason: str, share: bool = False) -> Statistic:
     """The statistic of which `values` holds the estimate first, then the resamples; NaN is undefined.
 
     Args:
         values: shape (1 + draws,)
         reason: given where the estimate is undefined.
+        share: whether it is a share of units, from 0 to 1.
     """
-    return summaries(values[None], n=[n], clusters=clusters, reasons=[reason])[0]
+    return summaries(values[None], n=[n], clusters=clusters, reasons=[reason], shares=[share])[0]
 
 
-def summaries(values: FloatArray, *, n: Sequence[int], clusters: int, reasons: Sequence[str]) -> list[Statistic]:
+def summaries(
+    values: FloatArray,
+    *,
+    n: Sequence[int],
+    clusters: int,
+    reasons: Sequence[str],
+    shares: Sequence[bool] = (),
+    needed: float = 0.5,
+) -> list[Statistic]:
     """As `summarise`, of many statistics at once. Shape of the values: (statistics, 1 + draws)"""
     draws = values.shape[1] - 1
     # NaN sorts to the end: each row's quantiles are those of its first `defined`.
@@ -187,24 +207,41 @@ def summaries(values: FloatArray, *, n: Sequence[int], clusters: int, reasons: S
     holed = np.isnan(ordered[:, -1:]).any(axis=1)
     defined[holed] -= np.isnan(ordered[holed]).sum(axis=1)
     low, high = (quantile(ordered, defined, q).tolist() if draws else [np.nan] * len(values) for q in (0.025, 0.975))
+    shares = shares or [False] * len(values)
     return [
-        one_summary(*row, draws=draws, clusters=clusters)
-        for row in zip(values[:, 0].tolist(), low, high, defined.tolist(), n, reasons, strict=True)
+        one_summary(*row, draws=draws, clusters=clusters, needed=needed)
+        for row in zip(values[:, 0].tolist(), low, high, defined.tolist(), n, reasons, shares, strict=True)
     ]
 
 
 def one_summary(
-    estimate: float, low: float, high: float, defined: int, n: int, reason: str, *, draws: int, clusters: int
+    estimate: float,
+    low: float,
+    high: float,
+    defined: int,
+    n: int,
+    reason: str,
+    share: bool,
+    *,
+    draws: int,
+    clusters: int,
+    needed: float,
 ) -> Statistic:
     if estimate != estimate:
         return undefined(reason, n)
     if not draws:
         return Statistic(estimate, None, None, n)
-    if clusters < 2:
+    if min(clusters, n) < 2:
         return Statistic(estimate, None, None, n, "no interval: there is one item only")
-    if defined < draws / 2:
-        return Statistic(estimate, None, None, n, "no interval: most resamples leave it undefined")
-    return Statistic(estimate, low, high, n)
+    if defined < draws * needed:
+        undecided = f"{1 - defined / draws:.0%} of the resamples"
+        return Statistic(estimate, None, None, n, f"no interval: {undecided} leave it undefined")
+    if high - low > SAME:
+        return Statistic(estimate, low, high, n)
+    # What is alike on all items has no spread to resample, which says nothing of how sure it is.
+    if share:
+        return Statistic(estimate, *score_interval(estimate, min(clusters, n)), n)
+    return Statistic(estimate, None, None, n, "no interval: all resamples give the same")
 
 
 def quantile(ordered: FloatArray, defined: IntArray, q: float) -> FloatArray:

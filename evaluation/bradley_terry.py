@@ -88,7 +88,9 @@ def criterion_strengths(rows: pd.DataFrame, *, draws: int, seed: int) -> Strengt
         counts = sums.T.reshape(-1, len(pairs), 3)
         found = fit(counts, pairs, len(names))
         nu = np.exp(found.log_nu)
-        ties = np.where(counts[:, :, 1].any(axis=1), nu / (2 + nu), np.nan)
+        ties = nu / (2 + nu)
+        # A share of no tie at all is an estimate in a resample, not in the data.
+        ties[:1][~counts[:1, :, 1].any(axis=1)] = np.nan
         return [(found.strengths - found.strengths.mean(axis=1, keepdims=True)).T, ties]
 
     part = Part(
@@ -97,6 +99,9 @@ def criterion_strengths(rows: pd.DataFrame, *, draws: int, seed: int) -> Strengt
         paths=[*((name,) for name in names), ("ties",)],
         n=[*met, int(total.sum())],
         reasons=[reason] * len(names) + [ties_reason],
+        # A resample in which a system wins everything has no finite strengths. Left out, it would take the high end of
+        # an interval with it.
+        needed=0.975,
     )
     found = [statistic for _, statistic in resampled([part], items=outcomes.shape[1], draws=draws, seed=seed)]
     return Strengths(dict(zip(names, found, strict=False)), found[-1])

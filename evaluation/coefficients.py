@@ -4,7 +4,9 @@ Each takes counts, how many raters gave a unit each category, shape (units, cate
 unit stands in each resample, shape (resamples, units), by default the data themselves. Each returns one value a
 resample, NaN where it is undefined. Shape: (resamples,)
 
-All of them follow from a few sums over units: `features` says what a unit adds to each, `Sums` names them.
+All of them follow from a few sums over units: `features` says what a unit adds to each, `Sums` names them. Where
+labels mean different things in groups of units, as A does in two pairs of systems, or come with different frequencies,
+as on two criteria, chance is that within the groups: what was observed and what was expected are summed over them.
 """
 
 from collections.abc import Sequence
@@ -22,7 +24,7 @@ NOTHING = 1e-12
 
 @dataclass(frozen=True)
 class Sums:
-    """Sums over units for each resample. Shape of each: (resamples,) or (categories, resamples)
+    """Sums over the units of each group. Shape of each: (groups, resamples) or (groups, categories, resamples)
 
     Attributes:
         pairable, rated: units with two ratings or more, with one or more.
@@ -30,7 +32,8 @@ class Sums:
         agreeing, pairs: pairs of raters.
         prevalence: of each category, the share of a unit's ratings each.
         totals: values of each category in pairable units.
-        discord: coincidences of two categories (Krippendorff's o_ck, c < k). Shape: (pairs of categories, resamples)
+        discord: coincidences of two categories (Krippendorff's o_ck, c < k). Shape: (groups, pairs of categories,
+            resamples)
     """
 
     pairable: FloatArray
@@ -43,11 +46,12 @@ class Sums:
     discord: FloatArray
 
     @classmethod
-    def of(cls, sums: FloatArray, categories: int) -> "Sums":
-        """From the sums of `features`. Shape: (features, resamples)"""
+    def of(cls, sums: FloatArray, categories: int, groups: int = 1) -> "Sums":
+        """From the sums of `features`, group after group. Shape: (groups x features, resamples)"""
         ends = 5 + categories, 5 + 2 * categories
-        pairable, shares, agreeing, pairs, rated = sums[:5]
-        rest = sums[5 : ends[0]], sums[ends[0] : ends[1]], sums[ends[1] :]
+        by_group = sums.reshape(groups, -1, sums.shape[1])
+        pairable, shares, agreeing, pairs, rated = by_group[:, :5].swapaxes(0, 1)
+        rest = by_group[:, 5 : ends[0]], by_group[:, ends[0] : ends[1]], by_group[:, ends[1] :]
         return cls(pairable, shares, agreeing, pairs, rated, *rest)
 
 
@@ -155,47 +159,59 @@ def conger_kappa(codes: FloatArray) -> FloatArray:
 
 
 def percent(sums: Sums) -> FloatArray:
-    return ratio(sums.shares, sums.pairable)
+    return ratio(sums.shares.sum(axis=0), sums.pairable.sum(axis=0))
 
 
 def pairwise(sums: Sums) -> FloatArray:
-    return ratio(sums.agreeing, sums.pairs)
+    return ratio(sums.agreeing.sum(axis=0), sums.pairs.sum(axis=0))
 
 
 def fleiss(sums: Sums) -> FloatArray:
-    return beyond_chance(percent(sums), (ratio(sums.prevalence, sums.rated) ** 2).sum(axis=0))
+    return beyond_chance(percent(sums), within(sums, (prevalences(sums) ** 2).sum(axis=1)))
 
 
 def ac1(sums: Sums, used: int) -> FloatArray:
     """Of `used` categories."""
     if used < 2:
-        return np.full(sums.rated.shape, np.nan)
-    shares = ratio(sums.prevalence, sums.rated)
-    return beyond_chance(percent(sums), (shares * (1 - shares)).sum(axis=0) / (used - 1))
+        return np.full(sums.rated.shape[1:], np.nan)
+    shares = prevalences(sums)
+    return beyond_chance(percent(sums), within(sums, (shares * (1 - shares)).sum(axis=1) / (used - 1)))
 
 
 def scott(sums: Sums) -> FloatArray:
     """Of two raters: chance from the units that both rated."""
-    return beyond_chance(percent(sums), (ratio(sums.totals, 2 * sums.pairable) ** 2).sum(axis=0))
+    shares = ratio(sums.totals, 2 * sums.pairable[:, None])
+    return beyond_chance(percent(sums), within(sums, (shares**2).sum(axis=1)))
+
+
+def prevalences(sums: Sums) -> FloatArray:
+    return ratio(sums.prevalence, sums.rated[:, None])
+
+
+def within(sums: Sums, chance: FloatArray) -> FloatArray:
+    """The chance agreement of all groups from that of each. Shape: (groups, resamples) -> (resamples,)"""
+    expected = np.where(sums.pairable > 0, sums.pairable * chance, 0.0)
+    return ratio(expected.sum(axis=0), sums.pairable.sum(axis=0))
 
 
 def alpha(sums: Sums, level: str, values: Sequence[float] | None = None) -> FloatArray:
     distance = distances(sums.totals, level, values)
-    lower, upper = two_of(len(sums.totals))
-    disagreement = (sums.discord * distance).sum(axis=0)
-    expected = (sums.totals[lower] * sums.totals[upper] * distance).sum(axis=0)
-    return 1 - ratio(disagreement * np.maximum(sums.totals.sum(axis=0) - 1, 1), expected)
+    lower, upper = two_of(sums.totals.shape[1])
+    disagreement = (sums.discord * distance).sum(axis=(0, 1))
+    products = (sums.totals[:, lower] * sums.totals[:, upper] * distance).sum(axis=1)
+    return 1 - ratio(disagreement, (products / np.maximum(sums.totals.sum(axis=1) - 1, 1)).sum(axis=0))
 
 
 def distances(totals: FloatArray, level: str, values: Sequence[float] | None) -> FloatArray:
-    """Squared distance of each two categories. Shape: (pairs of categories, resamples or 1)"""
-    lower, upper = two_of(len(totals))
+    """Squared distance of each two categories. Shape: (groups or 1, pairs of categories, resamples or 1)"""
+    lower, upper = two_of(totals.shape[1])
     if level == "nominal":
-        return np.ones((len(lower), 1))
+        return np.ones((1, len(lower), 1))
     # Ordinal: the distance of c and k is the number of values between the middles of the two, counted in the data.
-    places = totals.cumsum(axis=0) - totals / 2 if level == "ordinal" else np.asarray(values, np.float64)[:, None]
-    gap = places[lower] - places[upper]
-    return np.asarray(gap**2 if level != "ratio" else ratio(gap, places[lower] + places[upper]) ** 2)
+    ordinal = level == "ordinal"
+    places = totals.cumsum(axis=1) - totals / 2 if ordinal else np.asarray(values, np.float64)[None, :, None]
+    gap = places[:, lower] - places[:, upper]
+    return np.asarray(gap**2 if level != "ratio" else ratio(gap, places[:, lower] + places[:, upper]) ** 2)
 
 
 @cache

@@ -18,7 +18,6 @@ STATISTICS: Mapping[Path, str] = {
     ("cohen_kappa", "first|second"): "cohen_kappa",
 }
 COLUMNS = ("item", "rater", "criterion", "presentation", "label")
-
 Reliability = dict[str, Statistic]
 
 
@@ -28,11 +27,11 @@ def intra_rater(
     """Percent agreement (also without ties), Gwet's AC1 and Cohen's kappa of first and second looks: `pooled`, and
     {name: statistics} under `raters` and `criteria`. A name stands there though nothing of it was seen twice.
 
-    The interval is a bootstrap over items, n the number of pairs of looks.
+    The interval is a bootstrap over clusters, n the number of pairs of looks.
 
     Args:
-        frame: columns item, rater, criterion, presentation (1 or 2) and label in system order. What was seen once is
-            passed over.
+        frame: columns item, rater, criterion, presentation (1 or 2) and label in system order; cluster and pair as of
+            `agreement`. What was seen once is passed over.
 
     Raises:
         ValueError: a column is missing, a cell is empty, or a rater has a look at an item and criterion twice.
@@ -45,7 +44,10 @@ def intra_rater(
         raise ValueError("a rater has the same look at an item and criterion twice")
     categories = coded(frame["label"])[1]
     looks = frame.pivot(index=units, columns="presentation", values="label").reindex(columns=[1, 2])
-    twice = looks.dropna().sort_index().reset_index()
+    frame = frame if "cluster" in frame else frame.assign(cluster=frame["item"])
+    frame = frame if "pair" in frame else frame.assign(pair="")
+    of_items = frame.drop_duplicates("item").set_index("item")[["cluster", "pair"]]
+    twice = looks.dropna().reset_index().join(of_items, on="item").sort_values(["cluster", *units])
     by = {
         plural: {
             str(name): reliability(twice[twice[column] == name], categories, draws=draws, seed=seed)
@@ -57,11 +59,12 @@ def intra_rater(
 
 
 def reliability(twice: pd.DataFrame, categories: tuple[str, ...], *, draws: int, seed: int) -> Reliability:
-    """Of units sorted by item, with their labels in columns 1 and 2."""
+    """Of units sorted by cluster, with their labels in columns 1 and 2."""
     place = pd.Index(categories)
     codes = np.array([place.get_indexer(pd.Index(twice[look].astype(str))) for look in (1, 2)])
-    clusters = pd.factorize(twice["item"])[0]
-    ratings = Ratings(codes, {}, clusters, ("first", "second"), categories)
+    clusters = pd.factorize(twice["cluster"])[0]
+    group = pd.factorize(twice["criterion"].astype(str) + "|" + twice["pair"])[0]
+    ratings = Ratings(codes, {}, clusters, group, ("first", "second"), categories)
     parts = [coefficients(ratings, ordinal=False), *kappas(ratings)]
     parts += [without_ties(ratings)] if TIE in categories else []
     found = dict(resampled(parts, items=ratings.items, draws=draws, seed=seed))

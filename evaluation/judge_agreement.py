@@ -13,6 +13,7 @@ from evaluation.symmetry import tables_of
 
 NOT_RATED = "it judged no item that was rated"
 NO_SIDES = "on no item did it and a rater both choose a side"
+OTHER_SYSTEMS = "A and B are other systems from pair to pair"
 UNDECIDED = "no item that it judged has a majority"
 
 
@@ -22,7 +23,7 @@ def judge_parts(ratings: Ratings, name: str) -> Iterator[Part]:
     parts = [with_raters(ratings, judged), with_majority(ratings, judged), beside_raters(ratings, judged)]
     each = pair_features(ratings, np.broadcast_to(judged, ratings.codes.shape), ratings.codes)
     parts.append(kappa_part(each, [("cohen_kappa", rater) for rater in ratings.raters]))
-    parts.append(advantage_part(ratings, judged))
+    parts += [advantage_part(ratings, judged), lean(ratings, judged)]
     for part in parts:
         yield part.under("judges", name)
 
@@ -43,7 +44,8 @@ def with_raters(ratings: Ratings, judged: IntArray) -> Part:
 
     paths = [(f"agreement_with_raters{how}{end}",) for how in ("", "_pairwise") for *_, end in sides]
     n = [int(own[0].sum()) for own in rows] * 2
-    return Part(ratings.by_item(np.vstack(rows)), compute, paths, n, [reason for *_, reason, _ in sides] * 2)
+    reasons = [reason for *_, reason, _ in sides] * 2
+    return Part(ratings.by_item(np.vstack(rows)), compute, paths, n, reasons, [True] * len(paths))
 
 
 def match_features(judged: IntArray, counts: FloatArray) -> FloatArray:
@@ -52,6 +54,24 @@ def match_features(judged: IntArray, counts: FloatArray) -> FloatArray:
     held = (judged >= 0) & (raters > 0)
     matches = np.where(held, counts[judged, np.arange(len(judged))], 0.0)
     return np.vstack([held, matches / np.maximum(raters, 1), matches, raters * held])
+
+
+def lean(ratings: Ratings, judged: IntArray) -> Part:
+    """How much more often than a rater of the same unit the judge names each category, mean over units. A rater taken
+    at random would have 0; held against the majority, which ties less than its members, one would seem to lean."""
+    raters = ratings.counts.sum(axis=0)
+    held = (judged >= 0) & (raters > 0)
+    named = judged == np.arange(len(ratings.counts))[:, None]
+    gaps = np.where(held, named - ratings.counts / np.maximum(raters, 1), 0.0)
+    sides = np.array([ratings.pairs > 1 and name != TIE for name in ratings.categories])[:, None]
+
+    def compute(sums: FloatArray) -> list[FloatArray]:
+        return [np.where(sides, np.nan, ratio(sums[1:], sums[0]))]
+
+    paths = [("lean", name) for name in ratings.categories]
+    n = [int(held.sum())] * len(paths)
+    reasons = [OTHER_SYSTEMS if side else NOT_RATED for side in sides[:, 0]]
+    return Part(ratings.by_item(np.vstack([held, gaps])), compute, paths, n, reasons)
 
 
 def with_majority(ratings: Ratings, judged: IntArray) -> Part:
@@ -68,7 +88,7 @@ def with_majority(ratings: Ratings, judged: IntArray) -> Part:
     n, without = found.shared.tolist()
     names = "agreement_with_majority", "agreement_with_majority_without_ties", "kappa_with_majority"
     reasons = UNDECIDED, "on no item did it and a majority both choose a side", ONE_CATEGORY if n else UNDECIDED
-    return Part(found.features, compute, [(name,) for name in names], [n, without, n], reasons)
+    return Part(found.features, compute, [(name,) for name in names], [n, without, n], reasons, [True, True, False])
 
 
 def beside_raters(ratings: Ratings, judged: IntArray) -> Part:
@@ -86,7 +106,7 @@ def beside_raters(ratings: Ratings, judged: IntArray) -> Part:
     paths += [("leave_one_out_by_rater", name, who) for who in ("rater", "judge") for name in ratings.raters]
     n = [int(held.any(axis=0).sum())] * 2 + held.sum(axis=1).tolist() * 2
     reasons = [UNDECIDED] * 2 + [NO_MAJORITY] * (len(paths) - 2)
-    return Part(ratings.counted(np.vstack([held, *hits])), compute, paths, n, reasons)
+    return Part(ratings.counted(np.vstack([held, *hits])), compute, paths, n, reasons, [True] * len(paths))
 
 
 def confusion_with_majority(ratings: Ratings, judged: IntArray) -> IntArray:

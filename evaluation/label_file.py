@@ -147,7 +147,8 @@ def answered(path: Path, rows: pd.DataFrame, shape: Shape) -> pd.DataFrame:
 
 
 def in_system_order(path: Path, rows: pd.DataFrame, shape: Shape) -> pd.DataFrame:
-    """Labels as A, tie or B, where A is the alphabetically first of the row's systems; both become part of the item."""
+    """Labels as A, tie or B, where A is the alphabetically first of the row's systems; both become part of the item,
+    and what was the item is the cluster of all its pairs."""
     left, right, label = (rows[name].to_numpy(dtype=object) for name in (*SIDES, "label"))
     refuse(path, rows, left == right, shape.systems[1], lambda row: f"{row[SIDES[1]]!r} stands on both sides")
     names_left, names_right = (
@@ -162,7 +163,8 @@ def in_system_order(path: Path, rows: pd.DataFrame, shape: Shape) -> pd.DataFram
     swapped = left > right
     first, second = (pd.Series(np.where(swapped, *pair), rows.index) for pair in ((right, left), (left, right)))
     winner = np.where(label == TIE, TIE, np.where(names_left != swapped, "A", "B"))
-    return rows.assign(item=reduce(joined, [rows["item"], escaped(first), escaped(second)]), label=winner)
+    pair = joined(escaped(first), escaped(second))
+    return rows.assign(item=joined(rows["item"], pair), cluster=rows["item"], pair=pair, label=winner)
 
 
 def with_kinds(path: Path, rows: pd.DataFrame, shape: Shape) -> pd.DataFrame:
@@ -188,7 +190,7 @@ def without_repeats(path: Path, rows: pd.DataFrame, shape: Shape) -> Labels:
     repeated = rows.duplicated(VOTE).to_numpy()
     if shape.duplicates != FIRST:
         refuse(path, rows, repeated, PLACE if shape.raters else shape.rater, lambda row: said_before(rows, row))
-    kept = [*COLUMNS, KIND, *([STRATUM] if shape.stratum else [])]
+    kept = [*COLUMNS, KIND, *(["cluster", "pair"] if shape.systems else []), *([STRATUM] if shape.stratum else [])]
     return Labels(rows.loc[~repeated, kept].reset_index(drop=True), int(repeated.sum()))
 
 

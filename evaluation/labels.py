@@ -8,7 +8,7 @@ import pandas as pd
 from django.db.models import QuerySet
 
 from annotation.models import Assignment, Choice, Comparison, RaterKind, Study, Verdict
-from evaluation.bootstrap import FloatArray, bootstrap, ratio, summarise
+from evaluation.rater_profiles import cluster_shares, left_in_both_orders
 from evaluation.ratings import HUMAN, JUDGE
 from evaluation.statistics import Statistic
 
@@ -37,10 +37,10 @@ VOTE = ["item", "rater", "criterion"]
 
 @dataclass(frozen=True)
 class JudgeCheck:
-    """What a judge's two looks at each comparison say about it. Intervals: a bootstrap over comparisons.
+    """What a judge's two looks at each comparison say about it. Intervals: a bootstrap over prompts.
 
     Attributes:
-        position_bias: share of left among the verdicts that chose a side; 0.5 is no bias.
+        position_bias: share of left among the verdicts that chose a side, as `left_in_both_orders`; 0.5 is no bias.
         swap_consistency: share of comparisons, criterion by criterion, with the same winner in both orders.
         inconsistent: how many named another winner, and so count as ties.
     """
@@ -51,7 +51,8 @@ class JudgeCheck:
 
 
 def verdicts_of(study: Study, *, cannot: bool = False) -> pd.DataFrame:
-    """Every submitted verdict of clinicians and judges who have not withdrawn, one row a presentation.
+    """Every submitted verdict of clinicians and judges who have not withdrawn, one row a presentation. Verdicts on one
+    prompt depend on one another, whichever systems were compared: the prompt is their `cluster`.
 
     Calibration pairs are practice and left out, and so is what a clinician could not judge unless `cannot`: such a
     verdict has no label. What repeats from verdict to verdict is read once: three queries, whatever the size.
@@ -82,6 +83,8 @@ def verdicts_of(study: Study, *, cannot: bool = False) -> pd.DataFrame:
         **{key: a[key] for key in ("rater", "simulated", "presentation", "position", "assignment")},
         toy=a["toy"].fillna(False).astype(bool),
         rater_kind=np.where(a["kind"] == RaterKind.JUDGE, JUDGE, HUMAN),
+        cluster=c["prompt"],
+        pair=c["system_a"] + "|" + c["system_b"],
         seconds=seconds,
         criterion=frame["criterion"],
         choice=frame["choice"],
@@ -115,30 +118,11 @@ def judge_checks(verdicts: pd.DataFrame, *, draws: int = 2000, seed: int = 0) ->
 
 
 def judge_check(rows: pd.DataFrame, *, draws: int, seed: int) -> JudgeCheck:
-    sided = rows[rows["choice"] != Choice.TIE]
-    looks = rows.groupby(["item", "criterion"], sort=False)["label"].agg(["size", "nunique"]).reset_index()
-    twice = looks[looks["size"] == 2]
-    same = twice["nunique"] == 1
-    return JudgeCheck(
-        position_bias=clustered_share(
-            sided["choice"] == Choice.LEFT, sided["item"], "no verdict chose a side", draws=draws, seed=seed
-        ),
-        swap_consistency=clustered_share(
-            same, twice["item"], "no comparison was judged in both orders", draws=draws, seed=seed
-        ),
-        inconsistent=int((~same).sum()),
-    )
-
-
-def clustered_share(
-    hits: "pd.Series[bool]", items: "pd.Series[int]", reason: str, *, draws: int, seed: int
-) -> Statistic:
-    """Share of hits; n counts them all, the interval resamples the items they belong to."""
-    clusters = pd.factorize(items, sort=True)[0]
-    values = hits.to_numpy(dtype=np.float64)
-
-    def compute(weights: FloatArray) -> dict[str, FloatArray]:
-        return {"share": ratio(weights @ values, weights.sum(axis=1))}
-
-    shares = bootstrap(compute, clusters, draws=draws, seed=seed)["share"]
-    return summarise(shares, n=len(values), clusters=len(set(clusters)), reason=reason)
+    units = ["item", "criterion"]
+    looks = rows.groupby(units, sort=False)["label"].agg(["size", "nunique"]).rename(columns={"nunique": "winners"})
+    rows = rows.join(looks, on=units).reset_index(drop=True)
+    twice = (rows["size"] == 2) & ~rows.duplicated(units)
+    same = rows["winners"] == 1
+    counted = {"left": left_in_both_orders(rows), "same": [(same, twice)]}
+    found = cluster_shares(rows["cluster"], counted, draws=draws, seed=seed)
+    return JudgeCheck(found["left"], found["same"], inconsistent=int((twice & ~same).sum()))

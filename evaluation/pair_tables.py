@@ -21,7 +21,7 @@ class PairFeatures:
     """Features of which the first are items on which each pair agrees, and where the margins of the pairs are.
 
     Attributes:
-        first, second: rows of the features that count what each of a pair gave. Shape: (pairs, categories)
+        first, second: rows of the features that count what each of a pair gave. Shape: (pairs, groups, categories)
         shared: units that both of a pair rated. Shape: (pairs,)
     """
 
@@ -33,9 +33,12 @@ class PairFeatures:
     def agreement(self, sums: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Percent agreement and Cohen's kappa. Shape: (features, resamples) -> (pairs, resamples) twice"""
         first, second = sums[self.first], sums[self.second]
-        total = first.sum(axis=1)
+        sizes = first.sum(axis=2)
+        # What chance would give in each group, as a number of items.
+        expected = ratio(np.einsum("pgcr,pgcr->pgr", first, second), sizes)
+        total = sizes.sum(axis=1)
         observed = ratio(sums[: len(self.first)], total)
-        return observed, beyond_chance(observed, ratio(np.einsum("pcr,pcr->pr", first, second), total**2))
+        return observed, beyond_chance(observed, ratio(np.nansum(expected, axis=1), total))
 
 
 def kappas(ratings: Ratings) -> Iterator[Part]:
@@ -59,11 +62,12 @@ def kappa_part(found: PairFeatures, paths: Sequence[tuple[str, ...]]) -> Part:
 def of_complete(ratings: Ratings, pairs: IntArray) -> PairFeatures:
     """Where everyone rated everything, a rater's margin is the same in each pair, so it is summed once."""
     first, second = ratings.codes[pairs[:, 0]], ratings.codes[pairs[:, 1]]
-    size = len(ratings.categories)
-    margins = ratings.codes[:, None, :] == np.arange(size)[:, None]
-    features = np.vstack([first == second, margins.reshape(len(ratings.raters) * size, len(ratings.clusters))])
-    rows = len(pairs) + pairs[:, :, None] * size + np.arange(size)
-    return PairFeatures(ratings.counted(features), rows[:, 0], rows[:, 1], np.full(len(pairs), len(ratings.clusters)))
+    units, cells = len(ratings.clusters), ratings.groups * len(ratings.categories)
+    margins = ratings.group * len(ratings.categories) + ratings.codes[:, None, :] == np.arange(cells)[:, None]
+    features = np.vstack([first == second, margins.reshape(len(ratings.raters) * cells, units)])
+    rows = len(pairs) + pairs[:, :, None] * cells + np.arange(cells)
+    places = rows.reshape(len(pairs), 2, ratings.groups, -1)
+    return PairFeatures(ratings.counted(features), places[:, 0], places[:, 1], np.full(len(pairs), units))
 
 
 def pair_features(ratings: Ratings, first: IntArray, second: IntArray) -> PairFeatures:
@@ -72,7 +76,8 @@ def pair_features(ratings: Ratings, first: IntArray, second: IntArray) -> PairFe
     pair, unit = np.nonzero((first >= 0) & (second >= 0))
     codes = first[pair, unit], second[pair, unit]
     same = codes[0] == codes[1]
-    rows = np.concatenate([pair[same], *(count * (1 + size * side) + pair * size + codes[side] for side in (0, 1))])
-    places = count + np.arange(2 * count * size).reshape(2, count, size)
-    features = ratings.cells(rows, np.concatenate([unit[same], unit, unit]), count * (1 + 2 * size))
+    places = count + np.arange(2 * count * ratings.groups * size).reshape(2, count, ratings.groups, size)
+    margins = (places[side, pair, ratings.group[unit], codes[side]] for side in (0, 1))
+    rows = np.concatenate([pair[same], *margins])
+    features = ratings.cells(rows, np.concatenate([unit[same], unit, unit]), count + places.size)
     return PairFeatures(features, places[0], places[1], np.bincount(pair, minlength=count))

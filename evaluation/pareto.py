@@ -13,7 +13,6 @@ import numpy.typing as npt
 
 from evaluation.bootstrap import FloatArray, bootstrap, summarise
 from evaluation.statistics import Statistic
-from evaluation.win_rates import summarise_share
 
 DRAWS = 2000
 
@@ -136,7 +135,7 @@ def front_of(
     points = [
         Point(
             name=name,
-            win_rates={key: summarise_share(values["rates"][:, p, k], **size) for k, key in enumerate(criteria)},
+            win_rates={key: summarise(values["rates"][:, p, k], **size, share=True) for k, key in enumerate(criteria)},
             rewards={key: summarise(values["rewards"][:, p, k], **size) for k, key in enumerate(criteria)},
             on_front=bool(values["front"][0, p]),
             front_share=round(float(values["front"][1:, p].mean()), 4) if draws else float(values["front"][0, p]),

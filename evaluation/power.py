@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from scipy.stats import multinomial
 
-from evaluation.bootstrap import FloatArray, summarise
+from evaluation.bootstrap import FloatArray
 from evaluation.coefficients import cohen_kappa, gwet_ac1, krippendorff_alpha, percent_agreement
 from evaluation.statistics import Statistic, undefined
 from evaluation.symmetry import exact_mcnemar
@@ -170,8 +170,10 @@ def sign_of(patterns: FloatArray) -> FloatArray:
 def expected(values: FloatArray, items: int, reason: str) -> Statistic:
     """Mean and middle 95 % over the simulated studies that define it; n is the number of items."""
     defined = values[~np.isnan(values)]
-    mean = defined.mean(keepdims=True) if 2 * defined.size > values.size else [np.nan]
-    return summarise(np.concatenate([mean, defined]), n=items, clusters=max(items, 2), reason=reason)
+    if 2 * defined.size <= values.size:
+        return undefined(reason, items)
+    low, high = np.quantile(defined, (0.025, 0.975)).tolist()
+    return Statistic(float(defined.mean()), low, high, items)
 
 
 def expected_kappa(assumptions: Assumptions, shared: int, studies: int, rng: np.random.Generator) -> Statistic:

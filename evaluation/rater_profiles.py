@@ -1,11 +1,12 @@
 """How one person judged, from a frame of their verdicts: pace, ties, sides, agreement with the rest, and drift.
 
-A row of a frame is a verdict: item, rater, criterion, presentation, assignment, position, seconds, choice (left, tie,
-right, cannot), label in system order, missing where the rater could not judge.
+A row of a frame is a verdict: item, cluster (its prompt), rater, criterion, presentation, assignment, position,
+seconds, choice (left, tie, right, cannot), label in system order, missing where the rater could not judge.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -17,6 +18,8 @@ from evaluation.statistics import Statistic, undefined
 # Stretches of a session that are held against one another.
 STRETCHES = 5
 NO_TIME = "no times were recorded"
+NOTHING_COUNTS = "no verdict counts for it"
+ONE_ORDER = "no verdict chose a side with A on the left, or none with B there"
 
 
 @dataclass(frozen=True)
@@ -31,11 +34,11 @@ class Stretch:
 
 @dataclass(frozen=True)
 class Profile:
-    """One rater. Intervals: bootstrap over items; of the median, its order statistics.
+    """One rater. Intervals: bootstrap over clusters; of the median, its order statistics.
 
     Attributes:
         seconds: median a comparison, from first sight to submission.
-        left: share of left among the verdicts that chose a side; 0.5 is no bias.
+        left: share of left among the verdicts that chose a side (see `left_in_both_orders`); 0.5 is no bias.
         rest: mean share of the other raters who gave the same label.
     """
 
@@ -72,16 +75,15 @@ def with_rest(verdicts: pd.DataFrame) -> pd.DataFrame:
 def profile(name: str, rows: pd.DataFrame, *, draws: int, seed: int) -> Profile:
     first = rows[rows["presentation"] == 1].reset_index(drop=True)
     judged = first["label"].notna()
-    sided = judged & (first["choice"] != "tie")
     compared = first["rest"].notna()
     stretch = stretch_of(first)
     counted = {
-        "ties": (first["choice"] == "tie", judged),
-        "cannot": (~judged, judged | True),
-        "left": (first["choice"] == "left", sided),
-        "rest": (first["rest"], compared),
-    } | {f"stretch {index}": (first["rest"], compared & (stretch == index)) for index in range(STRETCHES)}
-    found = item_shares(first["item"], counted, draws=draws, seed=seed)
+        "ties": [(first["choice"] == "tie", judged)],
+        "cannot": [(~judged, judged | True)],
+        "left": left_in_both_orders(first),
+        "rest": [(first["rest"], compared)],
+    } | {f"stretch {index}": [(first["rest"], compared & (stretch == index))] for index in range(STRETCHES)}
+    found = cluster_shares(first["cluster"], counted, draws=draws, seed=seed)
     timed = first.drop_duplicates("assignment")
     stretches = [
         Stretch(
@@ -110,39 +112,49 @@ def stretch_of(rows: pd.DataFrame) -> "np.ndarray[tuple[int], np.dtype[np.int64]
     return np.asarray(order * min(STRETCHES, count) // count, dtype=np.int64)
 
 
-def item_shares(
-    items: "pd.Series[int]",
-    counted: Mapping[str, tuple["pd.Series[float]", "pd.Series[bool]"]],
-    *,
-    draws: int,
-    seed: int,
-) -> dict[str, Statistic]:
-    """The mean of each of the values over the rows that count, with the items resampled, all in one bootstrap.
+# Values, and of each row whether it counts.
+Counted = tuple["pd.Series[Any]", "pd.Series[bool]"]
 
-    Args:
-        counted: {name: (value, whether it counts)} of each row.
-    """
-    clusters, names = pd.factorize(items, sort=True)
-    held = {key: counts.to_numpy(dtype=bool) for key, (_, counts) in counted.items()}
+
+def left_in_both_orders(rows: pd.DataFrame) -> list[Counted]:
+    """Left among the verdicts that chose a side, with A on the left and with B there: the mean of the two shares is
+    that of a session with balanced sides, whatever the rater thinks of the systems."""
+    left = rows["choice"] == "left"
+    a_on_left = left == (rows["label"] == "A")
+    sided = rows["label"].isin(["A", "B"])
+    return [(left, sided & a_on_left), (left, sided & ~a_on_left)]
+
+
+def cluster_shares(
+    clusters: "pd.Series[Any]", counted: Mapping[str, Sequence[Counted]], *, draws: int, seed: int
+) -> dict[str, Statistic]:
+    """The mean of each of the values over the rows that count, with the clusters resampled, all in one bootstrap; of
+    several, the mean of their means. n counts rows."""
+    codes, names = pd.factorize(clusters, sort=True)
+    columns = [column for some in counted.values() for column in some]
+    held = [counts.to_numpy(dtype=bool) for _, counts in columns]
+    sizes = np.array([np.bincount(codes[own], minlength=len(names)) for own in held], dtype=np.float64).T
     sums = [
-        np.bincount(clusters[held[key]], weights=values.to_numpy(dtype=np.float64)[held[key]], minlength=len(names))
-        for key, (values, _) in counted.items()
+        np.bincount(codes[own], weights=values.to_numpy(dtype=np.float64)[own], minlength=len(names))
+        for own, (values, _) in zip(held, columns, strict=True)
     ]
-    sizes = [np.bincount(clusters[counts], minlength=len(names)) for counts in held.values()]
-    over, under = np.column_stack(sums), np.column_stack(sizes).astype(np.float64)
+    over = np.column_stack(sums)
+    ends = np.cumsum([len(some) for some in counted.values()])[:-1]
 
     def compute(weights: FloatArray) -> dict[str, FloatArray]:
-        return {"share": ratio(weights @ over, weights @ under)}
+        shares = np.split(ratio(weights @ over, weights @ sizes), ends, axis=1)
+        return {"shares": np.column_stack([own.mean(axis=1) for own in shares])}
 
-    shares = bootstrap(compute, np.arange(len(names)), draws=draws, seed=seed)["share"]
+    found = bootstrap(compute, np.arange(len(names)), draws=draws, seed=seed)["shares"]
     return {
         key: summarise(
-            shares[:, column],
-            n=int(held[key].sum()),
-            clusters=int((sizes[column] > 0).sum()),
-            reason="no verdict counts for it",
+            found[:, place],
+            n=int(own.sum()),
+            clusters=int(own.any(axis=1).sum()),
+            reason=NOTHING_COUNTS if len(counted[key]) == 1 else ONE_ORDER,
+            share=True,
         )
-        for column, key in enumerate(counted)
+        for place, (key, own) in enumerate(zip(counted, np.split(sizes, ends, axis=1), strict=True))
     }
 
 

@@ -28,15 +28,20 @@ class Ratings:
     Attributes:
         codes: the category each person gave, -1 for none. Shape: (raters, units)
         judged: the category each judge gave, likewise. Shape of each: (units,)
-        clusters: the item of each unit, numbered from 0 in ascending order: items are what a bootstrap draws. Shape:
+        clusters: the item of each unit, or what its items belong to, numbered from 0 in ascending order: what a
+            bootstrap draws. Shape: (units,)
+        group: the criterion and pair of systems of each unit, numbered from 0, within which chance is reckoned. Shape:
             (units,)
+        pairs: of systems; where they are several, A and B mean others from pair to pair.
     """
 
     codes: IntArray
     judged: dict[str, IntArray]
     clusters: IntArray
+    group: IntArray
     raters: tuple[str, ...]
     categories: tuple[str, ...]
+    pairs: int = 1
 
     @cached_property
     def counts(self) -> FloatArray:
@@ -45,8 +50,12 @@ class Ratings:
         return np.array(found, dtype=np.float64).reshape(len(self.categories), self.codes.shape[1])
 
     @property
+    def groups(self) -> int:
+        return int(self.group.max(initial=0)) + 1
+
+    @property
     def items(self) -> int:
-        """The number of items, whatever the number of criteria."""
+        """The number of clusters, which are items where nothing else was said."""
         return int(self.clusters[-1]) + 1 if self.clusters.size else 0
 
     @cached_property
@@ -60,6 +69,12 @@ class Ratings:
         if features.shape[1] == self.items:
             return features
         return np.add.reduceat(features, np.flatnonzero(np.diff(self.clusters, prepend=-1)), axis=1)
+
+    def by_group(self, features: FloatArray) -> FloatArray:
+        """As `by_item`, group after group. Shape: (features, units) -> (groups x features, items)"""
+        if self.groups == 1:
+            return self.by_item(features)
+        return np.vstack([self.by_item(features * (self.group == group)) for group in range(self.groups)])
 
     def counted(self, features: BoolArray) -> Features:
         """As `by_item`, of features that a unit has or has not."""
@@ -83,6 +98,7 @@ class Labels:
 
     Attributes:
         criteria: in the order in which the frame names them first; the other names are sorted.
+        cluster, pair: of each item, whose numbers ascend with their clusters'. Shape of each: (items,)
     """
 
     item: IntArray
@@ -90,6 +106,8 @@ class Labels:
     criterion: IntArray
     label: IntArray
     is_judge: BoolArray
+    cluster: IntArray
+    pair: IntArray
     raters: tuple[str, ...]
     criteria: tuple[str, ...]
     categories: tuple[str, ...]
@@ -111,16 +129,23 @@ class Labels:
             own = own[np.isin(unit[own], rated)]
             judged[self.raters[name]] = np.full(len(rated), -1, dtype=small)
             judged[self.raters[name]][np.searchsorted(rated, unit[own])] = label[own]
-        clusters = np.unique(rated // len(self.criteria), return_inverse=True)[1]
-        return Ratings(codes, judged, clusters, tuple(self.raters[name] for name in people), self.categories)
+        items, criteria = np.divmod(rated, len(self.criteria))
+        clusters = np.unique(self.cluster[items], return_inverse=True)[1]
+        pair = self.pair[items]
+        group = np.unique(pair * len(self.criteria) + criteria, return_inverse=True)[1]
+        names = tuple(self.raters[name] for name in people)
+        return Ratings(codes, judged, clusters, group, names, self.categories, len(np.unique(pair)))
 
 
 def labels_in(frame: pd.DataFrame, order: Sequence[str] | None = None) -> Labels:
     """The frame as codes, everyone a person where it has no `rater_kind`; the categories in the given order.
 
+    Where it has a column `cluster`, items of one depend on one another; where it has `pair`, labels mean the same
+    within a pair alone.
+
     Raises:
         ValueError: a column is missing, a cell is empty, a label is not in the order, a kind is unknown, a rater is
-            human here and judge there, or stands twice on an item and criterion.
+            human here and judge there or stands twice on an item and criterion, or an item is of two clusters or pairs.
     """
     missing = [column for column in COLUMNS if column not in frame.columns]
     if missing:
@@ -137,7 +162,30 @@ def labels_in(frame: pd.DataFrame, order: Sequence[str] | None = None) -> Labels
     criterion, criteria = seen.argsort()[criterion], tuple(criteria[place] for place in seen)
     categories = categories_of(found, order)
     label = np.array([categories.index(name) for name in found], dtype=np.int64)[label]
-    return Labels(item, rater, criterion, label, is_judge, raters, criteria, categories)
+    cluster, pair = (of_items(frame, name, item, items) for name in ("cluster", "pair"))
+    cluster = np.arange(len(items)) if cluster is None else cluster
+    pair = np.zeros(len(items), dtype=np.int64) if pair is None else pair
+    order_of_items = np.argsort(cluster, kind="stable")
+    item = np.argsort(order_of_items)[item]
+    cluster, pair = cluster[order_of_items], pair[order_of_items]
+    return Labels(item, rater, criterion, label, is_judge, cluster, pair, raters, criteria, categories)
+
+
+def of_items(frame: pd.DataFrame, column: str, item: IntArray, items: Sequence[str]) -> IntArray | None:
+    """What each item has in the column, as a number; None where there is no such column. Shape: (items,)
+
+    Raises:
+        ValueError: a cell is empty, or an item has two of them.
+    """
+    if column not in frame.columns:
+        return None
+    codes, _ = coded(frame[column])
+    found = np.zeros(len(items), dtype=np.int64)
+    found[item] = codes
+    strange = np.flatnonzero(found[item] != codes)
+    if strange.size:
+        raise ValueError(f"item {items[item[strange[0]]]!r} is of two {column}s")
+    return found
 
 
 def coded(column: "pd.Series[Any]") -> tuple[IntArray, tuple[str, ...]]:

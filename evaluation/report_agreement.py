@@ -6,7 +6,7 @@ from typing import Any
 from evaluation.alternative_annotator import ALPHA, ITEMS_NEEDED, PASS, in_words
 from evaluation.charts import Chart, Dots
 from evaluation.report_raters import RaterRow
-from evaluation.report_source import DRAWS, EPSILON, SEED, Source
+from evaluation.report_source import DRAWS, EPSILON, ORDER, SEED, Source
 from evaluation.report_tables import Cell, PValue, Section, Table
 from evaluation.statistics import Statistic, undefined
 
@@ -27,7 +27,9 @@ BESIDE = {
 TESTS = {"mcnemar": "McNemar, exact", "bowker": "Bowker", "stuart_maxwell": "Stuart-Maxwell"}
 HOW = (
     "Labels are in system order, whatever side a response was shown on. Intervals: 95 %, percentiles of a bootstrap "
-    f"over comparisons, {DRAWS:,} resamples, seed {SEED}; pooled, a comparison is drawn with all its criteria."
+    f"over prompts, {DRAWS:,} resamples, seed {SEED}; a prompt is drawn with all its comparisons and criteria. They "
+    "hold for these clinicians: how far others would differ is not in them. Chance is reckoned within each criterion "
+    "and pair of systems."
 )
 NOBODY = "No clinician has submitted a verdict yet."
 
@@ -59,7 +61,7 @@ def agreement_chart(source: Source, found: dict[str, Any]) -> Chart:
     items = max(part["items"] for part in found["criteria"].values())
     words = (
         f"n = {pooled['ratings']:,} ratings by {pooled['raters']} clinicians, {items:,} comparisons on "
-        f"{len(found['criteria'])} criteria; lines: 95 %, bootstrap over comparisons"
+        f"{len(found['criteria'])} criteria; lines: 95 %, bootstrap over prompts"
     )
     data = Dots(
         axis="Share of agreeing labels (A, tie or B)",
@@ -142,14 +144,18 @@ def judge_section(source: Source, found: dict[str, Any], judge: RaterRow) -> Sec
             beside_table(source, found, judge, parts),
             test_table(source, who, judge, parts),
             raters_table(source, who, judge, pooled),
-            symmetry_table(source, who, judge, parts),
+            lean_table(source, who, judge, parts),
+            *symmetry_tables(source, who, judge, parts),
         ),
         note=(
             "Alternative annotator test (Calderon, Reichart, Dror 2025): for each clinician with at least "
-            f"{ITEMS_NEEDED} comparisons shared with the judge and another clinician, a one-sided t-test over "
-            f"comparisons that the judge matches the others at most epsilon = {EPSILON:g} less often; "
+            f"{ITEMS_NEEDED} prompts shared with the judge and another clinician, a one-sided t-test over "
+            f"prompts that the judge matches the others at most epsilon = {EPSILON:g} less often; "
             f"Benjamini-Yekutieli over clinicians at {ALPHA:g}; passed where the winning rate is at least {PASS:g}. "
-            "Tests of symmetry: Holm over the criteria."
+            "Where clinicians hardly agree with one another, to pass says little: hold it against the winning rate of "
+            "always naming the commonest label. Lean: the judge's share of a label less that of a clinician, on the "
+            "same comparisons. Tests of symmetry: Holm over the criteria; the majority of several ties less than one "
+            "of them, so a single clinician may fail those tests too."
         ),
     )
 
@@ -212,12 +218,13 @@ def test_table(source: Source, who: list[RaterRow], judge: RaterRow, parts: Part
         source.caption(
             f"Alternative annotator test of {judge.name}, epsilon = {EPSILON:g}; n of the rate: clinicians", who
         ),
-        ("Criterion", "Verdict", "Winning rate", "Advantage probability"),
+        ("Criterion", "Verdict", "Winning rate", "Commonest label", "Advantage probability"),
         tuple(
             (
                 name,
                 {True: "passes", False: "fails", None: "undefined"}[own["alt_test"]["passes"]],
                 Statistic(**own["alt_test"]["winning_rate"]),
+                Statistic(**own["alt_test"]["baseline"]),
                 Statistic(**own["alt_test"]["advantage_probability"]),
             )
             for name, own in parts
@@ -231,7 +238,7 @@ def raters_table(source: Source, who: list[RaterRow], judge: RaterRow, pooled: d
         source.caption(f"{judge.name} against each clinician, all criteria pooled, epsilon = {EPSILON:g}", who),
         (
             "Clinician",
-            "Comparisons",
+            "Prompts",
             "Judge at least as good",
             "Clinician at least as good",
             "p",
@@ -254,20 +261,30 @@ def rater_cells(row: dict[str, Any]) -> tuple[Cell, ...]:
     )
 
 
-def symmetry_table(source: Source, who: list[RaterRow], judge: RaterRow, parts: Parts) -> Table:
-    """Pooled, the labels of a comparison depend, and there is no test."""
+def lean_table(source: Source, who: list[RaterRow], judge: RaterRow, parts: Parts) -> Table:
     return Table(
-        f"symmetry-{judge.pk}",
-        source.caption(
-            f"Does {judge.name} lean as the majority does? p, and p corrected by Holm over the criteria", who
-        ),
-        ("Criterion", "n", *(head for name in TESTS.values() for head in (name, f"{name}, Holm"))),
-        tuple(
-            (name, tests["n"], *(p_cell(tests[test], key) for test in TESTS for key in ("p", "p_adjusted")))
-            for name, own in parts
-            if (tests := own.get("symmetry_with_majority"))
-        ),
+        f"lean-{judge.pk}",
+        source.caption(f"How much more often than a clinician {judge.name} names each label", who),
+        ("Criterion", *(label for label in reversed(ORDER))),
+        tuple((name, *(Statistic(**own["lean"][label]) for label in reversed(ORDER))) for name, own in parts),
     )
+
+
+def symmetry_tables(source: Source, who: list[RaterRow], judge: RaterRow, parts: Parts) -> Iterable[Table]:
+    """Pooled, the labels of a comparison depend, and of several pairs of systems A is another in each: no test."""
+    tested = [(name, own["symmetry_with_majority"]) for name, own in parts if "symmetry_with_majority" in own]
+    if tested:
+        yield Table(
+            f"symmetry-{judge.pk}",
+            source.caption(
+                f"Does {judge.name} lean as the majority does? p, and p corrected by Holm over the criteria", who
+            ),
+            ("Criterion", "n", *(head for name in TESTS.values() for head in (name, f"{name}, Holm"))),
+            tuple(
+                (name, tests["n"], *(p_cell(tests[test], key) for test in TESTS for key in ("p", "p_adjusted")))
+                for name, tests in tested
+            ),
+        )
 
 
 def p_cell(test: dict[str, Any], key: str) -> Cell:
@@ -296,7 +313,7 @@ def pairs_section(source: Source, found: dict[str, Any]) -> Section:
         ("Pair", *(name for name, _ in tested)),
         tuple((words(pair), *(stuart_maxwell(tests, pair) for _, tests in tested)) for pair in pairs),
     )
-    return Section("Pairs of clinicians", tables=(kappas, symmetry))
+    return Section("Pairs of clinicians", tables=(kappas, *([symmetry] if tested else [])))
 
 
 def words(pair: str) -> str:

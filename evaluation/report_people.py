@@ -17,7 +17,7 @@ from evaluation.statistics import Statistic
 HOW = (
     "Agreement with the rest: mean share of the other clinicians who gave the same label. Left: among the verdicts "
     "that chose a side, 0.50 is no bias. Intervals: 95 %, "
-    "bootstrap over comparisons; of the median, by order statistics."
+    "bootstrap over prompts; of the median, by order statistics."
 )
 COLUMNS = ("Median seconds", "Agreement with the rest", "Ties", "Cannot judge", "Left")
 AGAIN = {

@@ -20,7 +20,7 @@ DRAWS, SEED, EPSILON = 2000, 0, 0.2
 ORDER = ("B", "tie", "A")
 POOLED = "All criteria pooled"
 # Part of every key of what is kept: raise it when what is kept changes its shape.
-VERSION = 5
+VERSION = 6
 KEPT_FOR = 60 * 60 * 24 * 90
 
 T = TypeVar("T")
@@ -106,7 +106,7 @@ class Source:
         if self.people.empty:
             return None
         strata = ["stratum"] if (self.people["stratum"] != "").any() and not self.selection.stratum else []
-        frame = self.labels[[*COLUMNS, "rater_kind", *strata]]
+        frame = self.labels[[*COLUMNS, "rater_kind", "cluster", "pair", *strata]]
         return agreement_with_strata(frame, level="ordinal", order=ORDER, bootstrap=DRAWS, seed=SEED, epsilon=EPSILON)
 
     def sections_of(self, found: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:

@@ -56,6 +56,11 @@ def wilson(successes: int, n: int) -> Statistic:
     if n == 0:
         return undefined("there is nothing to count")
     share = successes / n
+    return Statistic(share, *score_interval(share, n), n)
+
+
+def score_interval(share: float, n: int) -> tuple[float, float]:
+    """Wilson's interval of a share of n >= 1, which need not be a whole number of successes."""
     spread = Z * math.sqrt(share * (1 - share) / n + Z**2 / (4 * n**2))
     centre, scale = share + Z**2 / (2 * n), 1 + Z**2 / n
-    return Statistic(share, max(0.0, (centre - spread) / scale), min(1.0, (centre + spread) / scale), n)
+    return max(0.0, (centre - spread) / scale), min(1.0, (centre + spread) / scale)

@@ -63,7 +63,7 @@ def mcnemar(first: int, second: int) -> McNemar:
 
 def exact_mcnemar(first: npt.ArrayLike, second: npt.ArrayLike) -> FloatArray:
     """Two-sided p of many pairs of discordant counts at once, 1 where both are 0."""
-    first, second = np.asarray(first, np.float64), np.asarray(second, np.float64)
+    first, second = np.asarray(first, np.int64), np.asarray(second, np.int64)
     return np.asarray(np.minimum(1.0, 2 * bdtr(np.minimum(first, second), first + second, 0.5)))
 
 
@@ -99,8 +99,9 @@ def symmetry(tables: IntArray, categories: Sequence[str]) -> list[dict[str, Any]
     """The tests of each table as plain values: n, mcnemar, bowker, stuart_maxwell, each with p, or None and a reason.
 
     McNemar's is exact and of the two sides alone (A named against B, without ties). Bowker's test (1948) of symmetry
-    has a degree of freedom for each two categories in use, Stuart and Maxwell's (1955, 1970) of equal margins one for
-    each category but one; neither has a continuity correction, and both are large-sample tests.
+    has a degree of freedom for each two categories that were confused at all, since the others add nothing to it;
+    Stuart and Maxwell's (1955, 1970) of equal margins one for each category but one. Neither has a continuity
+    correction, and both are large-sample tests.
 
     Args:
         tables: shape (pairs, categories, categories)
@@ -123,8 +124,8 @@ def mcnemars(tables: IntArray, sides: Sequence[int]) -> list[dict[str, Any]]:
 def bowker(tables: IntArray) -> list[dict[str, Any]]:
     turned = tables.transpose(0, 2, 1)
     chi2 = ratio((tables - turned).astype(np.float64) ** 2, (tables + turned).astype(np.float64))
-    used = (tables.any(axis=1) | tables.any(axis=2)).sum(axis=1)
-    return chi2_tests(np.nansum(chi2, axis=(1, 2)) / 2, used * (used - 1) // 2, disagreeing(tables))
+    confused = (np.triu(tables + turned, 1) > 0).sum(axis=(1, 2))
+    return chi2_tests(np.nansum(chi2, axis=(1, 2)) / 2, confused, disagreeing(tables))
 
 
 def stuart_maxwell(tables: IntArray) -> list[dict[str, Any]]:

@@ -78,6 +78,9 @@ def judge_tables(beside: Sections, judge: str, name: str) -> str:
         if name == "criterion" and "symmetry_with_majority" in part
     ]
     parts = [f"Judge {judge} with the raters\n{blocks([name, *header], rows)}"]
+    leans = [[title, *map(shown, part["lean"].values())] for title, part in beside.items()]
+    labels = next(iter(beside.values()))["lean"]
+    parts.append(f"How much more often than a rater does {judge} name a label?\n{blocks([name, *labels], leans)}")
     if tests:
         lean = grid([name, *SYMMETRY.values()], tests)
         parts.append(f"Does {judge} lean another way than the majority? Adjusted p\n{lean}")
@@ -150,7 +153,7 @@ def notes(settings: Mapping[str, Any], *, judged: bool) -> str:
         corrections = settings["corrections"]
         lines.append(f"Alternative annotator test, p adjusted: {corrections['alt_test']}")
         lines.append(f"Tests of leaning, p adjusted: {corrections['symmetry_with_majority']}")
-    return "\n".join(lines)
+    return "\n".join(fill(line, WIDTH, subsequent_indent="  ") for line in lines)
 
 
 def blocks(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -5,7 +5,7 @@ A row of a frame holds prompt, system_a, system_b, criterion and label, which is
 
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -64,7 +64,7 @@ def majorities(votes: pd.DataFrame) -> pd.DataFrame:
 def win_rates(frame: pd.DataFrame, *, draws: int = 2000, seed: int = 0) -> dict[str, dict[str, Statistic]]:
     """{system: {criterion: win rate}}: wins over the prompts compared, averaged over opponents. A tie is no win.
 
-    The interval is a bootstrap over prompts (`summarise_share`), n the number of prompts. The frame holds majorities:
+    The interval is a bootstrap over prompts, n the number of prompts. The frame holds majorities:
     one row a prompt, pair and criterion. Where prompts belong together, as one prompt answered under several seeds, a
     column `cluster` says so, and clusters are resampled.
 
@@ -102,18 +102,9 @@ def criterion_win_rates(rows: pd.DataFrame, systems: list[str], *, draws: int, s
     compared = met.any(axis=2).sum(axis=0)
     count, reason = len(set(clusters)), "it was compared with no other system"
     return {
-        system: summarise_share(values[:, column], n=int(compared[column]), clusters=count, reason=reason)
+        system: summarise(values[:, column], n=int(compared[column]), clusters=count, reason=reason, share=True)
         for column, system in enumerate(systems)
     }
-
-
-def summarise_share(values: FloatArray, *, n: int, clusters: int, reason: str) -> Statistic:
-    """As `summarise`, for a share. One that is 0 or 1 on every prompt has no spread to resample, which says nothing of
-    how sure it is: its interval is Wilson's over the prompts."""
-    statistic = summarise(values, n=n, clusters=clusters, reason=reason)
-    if statistic.value in (0.0, 1.0) and statistic.low == statistic.high is not None:
-        return replace(wilson(round(statistic.value * clusters), clusters), n=n)
-    return statistic
 
 
 def pair_outcomes(frame: pd.DataFrame) -> list[PairOutcome]:
@@ -159,7 +150,7 @@ def verdict_outcomes(votes: pd.DataFrame, *, draws: int = 2000, seed: int = 0) -
         np.add.at(by_prompt, prompts, hits)
         values = bootstrap(shares_of(by_prompt), np.arange(len(names)), draws=draws, seed=seed)["shares"]
         wins, ties, losses = (
-            summarise_share(values[:, column], n=len(rows), clusters=len(names), reason="there is no verdict")
+            summarise(values[:, column], n=len(rows), clusters=len(names), reason="there is no verdict", share=True)
             for column in range(3)
         )
         outcomes.append(PairOutcome(str(first), str(second), str(criterion), wins, ties, losses, len(names)))

@@ -12,6 +12,7 @@ from scipy.stats import ttest_1samp
 from sklearn.metrics import cohen_kappa_score
 from statsmodels.stats.inter_rater import fleiss_kappa as statsmodels_fleiss_kappa
 from statsmodels.stats.multitest import multipletests
+from statsmodels.stats.proportion import proportion_confint
 
 from evaluation.agreement import (
     agreement,
@@ -254,6 +255,29 @@ def test_a_single_item_has_no_interval_and_says_so():
     assert "one item" in found["reason"]
 
 
+def test_what_is_alike_on_all_items_is_not_taken_for_sure():
+    matrix = np.tile([0, 1, 2, 0, 0], (3, 1)).T
+    found = agreement(frame_of(matrix), bootstrap=50)["pooled"]
+    low, high = proportion_confint(5, 5, method="wilson")
+    for name in ("percent_agreement", "pairwise_agreement"):
+        assert (found[name]["low"], found[name]["high"]) == pytest.approx((low, high))
+    assert found["leave_one_out"]["all"]["low"] == pytest.approx(low)
+    alpha = found["krippendorff_alpha"]
+    assert (alpha["value"], alpha["low"]) == (1, None)
+    assert alpha["reason"] == "no interval: all resamples give the same"
+
+
+def test_two_raters_who_share_one_item_of_many_have_no_interval():
+    matrix = np.full((40, 2), -1)
+    matrix[:20, 0] = matrix[19:, 1] = 0
+    matrix[5, 0] = 1
+    found = agreement(frame_of(matrix), bootstrap=50)["pooled"]
+    assert (found["percent_agreement"]["value"], found["percent_agreement"]["n"]) == (1, 1)
+    for name in ("percent_agreement", "gwet_ac1"):
+        assert found[name]["low"] is None
+        assert found[name]["reason"] == "no interval: there is one item only"
+
+
 def test_judges_without_people_give_no_agreement_but_no_error():
     found = agreement(frame_of(drawn(raters=1), kind="judge"))["pooled"]
     assert found["items"] == found["raters"] == 0
@@ -379,3 +403,104 @@ def test_a_frame_that_cannot_be_read_is_refused(change, message):
 def test_a_setting_that_makes_no_sense_is_refused(options, message):
     with pytest.raises(ValueError, match=message):
         agreement(frame_of(drawn()), **options)
+
+
+def two_pairs(matrix, other, *, prompts=None, turned=False):
+    """Two pairs of systems on the same prompts; of the second, A may be the system that B was."""
+    words = ("B", "tie", "A") if turned else ("A", "tie", "B")
+    first, second = frame_of(matrix), frame_of(other, labels=words)
+    frame = pd.concat([first.assign(pair="x|y"), second.assign(item="z" + second["item"], pair="x|z")])
+    return frame.assign(cluster=frame["item"].str[-3:])
+
+
+def test_which_system_of_a_pair_is_named_first_changes_no_coefficient():
+    leaning = np.where(np.random.default_rng(2).random((60, 3)) < 0.85, 0, drawn(raters=3))
+    plain, turned = (agreement(two_pairs(drawn(raters=3), leaning, turned=t), bootstrap=50) for t in (False, True))
+    for name in COEFFICIENTS[:-1]:
+        for key in ("value", "low", "high"):
+            assert turned["pooled"][name][key] == pytest.approx(plain["pooled"][name][key], abs=1e-12), name
+    for pair, kappa in plain["pooled"]["cohen_kappa"].items():
+        assert turned["pooled"]["cohen_kappa"][pair]["value"] == pytest.approx(kappa["value"])
+    assert "symmetry" not in plain["criteria"]["safety"]
+
+
+def test_chance_is_that_within_each_criterion():
+    """Raters who guess, nearly always A on one criterion and B on the other, agree by chance alone."""
+    rng = np.random.default_rng(0)
+    easy, hard = ((rng.random((400, 3)) < share).astype(int) * 2 for share in (0.1, 0.9))
+    frame = pd.concat([frame_of(easy), frame_of(hard, criterion="empathy")])
+    found = agreement(frame, bootstrap=0)["pooled"]
+    assert found["percent_agreement"]["value"] > 0.8
+    for name in ("krippendorff_alpha", "fleiss_kappa"):
+        assert abs(found[name]["value"]) < 0.05
+    assert all(abs(kappa["value"]) < 0.1 for kappa in found["cohen_kappa"].values())
+
+
+def test_coefficients_over_groups_are_observed_and_expected_summed_over_them():
+    matrices = [drawn(seed=seed, missing=0.2, noise=noise) for seed, noise in ((1, 0.2), (2, 0.7))]
+    frame = pd.concat([frame_of(matrices[0]), frame_of(matrices[1], criterion="empathy")])
+    found = agreement(frame, bootstrap=0)["pooled"]
+    observed, expected = 0.0, 0.0
+    kappas, pairs = [], []
+    for matrix in matrices:
+        reliability = np.where(matrix < 0, np.nan, matrix).T
+        pairable = reliability[:, (matrix >= 0).sum(axis=1) >= 2]
+        n = int((~np.isnan(pairable)).sum())
+        counts = np.array([(pairable == code).sum() for code in range(3)])
+        d_expected = (n**2 - (counts**2).sum()) / (n - 1)
+        expected += d_expected
+        observed += d_expected * (1 - krippendorff.alpha(reliability, level_of_measurement="nominal"))
+        both = (matrix[:, 0] >= 0) & (matrix[:, 1] >= 0)
+        table = np.histogram2d(*matrix[both][:, :2].T, bins=np.arange(4) - 0.5)[0]
+        pairs.append(both.sum())
+        kappas.append((np.trace(table), (table.sum(axis=0) * table.sum(axis=1)).sum() / both.sum()))
+    assert found["krippendorff_alpha"]["value"] == pytest.approx(1 - observed / expected)
+    (agreed, by_chance) = np.sum(kappas, axis=0)
+    assert found["cohen_kappa"]["R1|R2"]["value"] == pytest.approx((agreed - by_chance) / (sum(pairs) - by_chance))
+
+
+def test_comparisons_of_one_prompt_are_resampled_together():
+    matrix = np.repeat(drawn(30), 3, axis=0)
+    frame = frame_of(matrix)
+    by_prompt = agreement(frame.assign(cluster=frame["item"].str[1:].astype(int) // 3), bootstrap=500)["pooled"]
+    by_item = agreement(frame, bootstrap=500)["pooled"]
+    for name in ("percent_agreement", "krippendorff_alpha"):
+        assert by_prompt[name]["value"] == by_item[name]["value"]
+        widths = [found[name]["high"] - found[name]["low"] for found in (by_prompt, by_item)]
+        assert widths[0] == pytest.approx(widths[1] * 3**0.5, rel=0.15)
+    assert by_prompt["percent_agreement"]["n"] == 90
+
+
+def test_an_item_of_two_pairs_is_refused():
+    frame = frame_of(drawn(2))
+    with pytest.raises(ValueError, match="item 'i000' is of two pairs"):
+        agreement(frame.assign(pair=frame["rater"]))
+
+
+def test_a_judge_leans_where_it_names_a_label_more_often_than_a_rater_does():
+    matrix = drawn(80, seed=4)
+    judged = np.where(matrix[:, 0] == 1, 0, matrix[:, 0])
+    lean = agreement(with_judge(matrix, judged), bootstrap=200)["pooled"]["judges"]["J1"]["lean"]
+    for code, name in enumerate(("A", "tie", "B")):
+        assert lean[name]["value"] == pytest.approx(((judged == code) - (matrix == code).mean(axis=1)).mean())
+    assert lean["A"]["low"] > 0 > lean["tie"]["high"]
+    assert lean["B"]["low"] < 0 < lean["B"]["high"]
+
+
+def test_a_rater_in_the_place_of_the_judge_does_not_lean_though_majorities_tie_less():
+    rng = np.random.default_rng(5)
+    quality = rng.normal(size=(300, 1)) + rng.normal(size=(300, 7))
+    codes = np.where(np.abs(quality) < 0.2, 1, np.where(quality > 0, 0, 2))
+    found = agreement(with_judge(codes[:, :6], codes[:, 6]), bootstrap=300)["criteria"]["safety"]["judges"]["J1"]
+    assert found["symmetry_with_majority"]["stuart_maxwell"]["p"] < 0.05
+    assert all(own["low"] < 0 < own["high"] for own in found["lean"].values())
+
+
+def test_a_judge_that_always_names_the_commonest_label_is_told_beside_the_test():
+    rng = np.random.default_rng(6)
+    guesses = rng.choice(3, p=[0.6, 0.1, 0.3], size=(100, 3))
+    test = agreement(with_judge(guesses, rng.choice(3, size=100)), bootstrap=0)["pooled"]["judges"]["J1"]["alt_test"]
+    constant = agreement(with_judge(guesses, np.zeros(100, dtype=int)), bootstrap=0)["pooled"]["judges"]["J1"][
+        "alt_test"
+    ]
+    assert test["baseline"]["value"] == constant["winning_rate"]["value"] == 1

@@ -66,7 +66,7 @@ def test_the_json_has_the_promised_shape(labels):
         assert set(part[name]) == {"value", "low", "high", "n", "reason"}
     assert set(part["cohen_kappa"]) == {"R1|R2", "R1|R3", "R2|R3"}
     test = part["judges"]["gpt"]["alt_test"]
-    assert set(test) == {"winning_rate", "advantage_probability", "epsilon", "passes", "raters"}
+    assert set(test) == {"winning_rate", "advantage_probability", "epsilon", "passes", "raters", "baseline"}
     assert set(test["raters"]["R1"]) == {"n", "p", "p_adjusted", "rejected", "rho_judge", "rho_rater"}
     assert result["settings"]["level"] == "ordinal"
 

@@ -1,4 +1,5 @@
 import json
+import re
 from itertools import combinations
 from pathlib import Path
 
@@ -153,3 +154,21 @@ def test_strengths_without_a_finite_estimate_say_why(rows, reason):
 def test_a_frame_that_cannot_be_read_is_refused():
     with pytest.raises(ValueError, match="A, tie or B"):
         bradley_terry(frame_of([("q1", "a", "b", "left")]))
+
+
+def against(wins, losses, first, second, start):
+    return [(f"q{start + n}", first, second, "A" if n < wins else "B") for n in range(wins + losses)]
+
+
+def test_strengths_that_many_resamples_leave_without_a_maximum_have_no_interval():
+    rows = [*against(19, 1, "x", "y", 0), *against(20, 0, "x", "z", 20), *against(10, 10, "y", "z", 40)]
+    x = bradley_terry(frame_of(rows), draws=400)["safety"].systems["x"]
+    assert x.value == pytest.approx(2.44, abs=0.01)
+    assert x.low is None
+    assert re.fullmatch(r"no interval: [34]\d% of the resamples leave it undefined", x.reason)
+
+
+def test_a_resample_without_ties_counts_as_a_chance_of_none():
+    rows = [*against(10, 11, "x", "y", 0), ("q21", "x", "y", "tie")]
+    ties = bradley_terry(frame_of(rows), draws=400)["safety"].ties
+    assert ties.low == 0 < ties.value < ties.high

@@ -106,16 +106,17 @@ def test_a_judge_that_changes_its_mind_with_the_sides_counts_as_a_tie_and_needs_
     assert list(labels(study)["label"]) == ["A", "tie", "tie", "tie"]
     check = judge_checks(verdicts_of(study))["gpt"]
     assert (check.swap_consistency.value, check.swap_consistency.n, check.inconsistent) == (0.5, 4, 2)
-    assert (check.position_bias.value, check.position_bias.n) == (pytest.approx(4 / 6), 6)
-    assert check.position_bias.low < 4 / 6 < check.position_bias.high
+    # Left was chosen 3 times of 4 with A there, once of 2 with B there.
+    assert (check.position_bias.value, check.position_bias.n) == (pytest.approx((3 / 4 + 1 / 2) / 2), 6)
+    assert check.position_bias.low < check.position_bias.value < check.position_bias.high
 
 
 def test_a_judge_without_a_second_look_has_no_swap_consistency_and_says_why(study):
     judge = make_judge(study)
     vote(comparisons_of(study, 1)[0], judge, Choice.TIE)
     check = judge_checks(verdicts_of(study))["gpt"]
-    assert check.position_bias.reason == "no verdict chose a side"
-    assert check.swap_consistency.reason == "no comparison was judged in both orders"
+    assert check.position_bias.reason.startswith("no verdict chose a side")
+    assert check.swap_consistency.reason == "no verdict counts for it"
 
 
 def test_simulated_people_and_toy_judges_stay_marked(study):

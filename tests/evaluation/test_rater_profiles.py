@@ -8,7 +8,7 @@ from evaluation.rater_profiles import median, profiles, stretch_of, with_rest
 def frame_of(rows):
     """item, rater, choice, label, presentation, position, seconds"""
     frame = pd.DataFrame(rows, columns=["item", "rater", "choice", "label", "presentation", "position", "seconds"])
-    return frame.assign(criterion="safety", assignment=np.arange(len(frame)))
+    return frame.assign(cluster=frame["item"], criterion="safety", assignment=np.arange(len(frame)))
 
 
 THREE = frame_of(
@@ -88,3 +88,21 @@ def test_the_interval_of_a_median_is_of_order_statistics():
 def test_a_median_of_few_times_has_no_interval_and_of_none_no_value():
     assert median(pd.Series([1.0, 2.0, 9.0])).low is None
     assert median(pd.Series([np.nan, np.nan])).reason == "no times were recorded"
+
+
+def test_a_rater_without_a_preference_for_a_side_shows_none_where_the_sides_are_unbalanced():
+    # A stands on the left in 7 of 10 pairs, and is named in 9 of 10 whatever its side.
+    rows = []
+    for n in range(200):
+        a_on_left, names_a = n % 10 < 7, n // 10 % 10 < 9
+        rows.append((n, "C1", "left" if names_a == a_on_left else "right", "A" if names_a else "B", 1, n, 10.0))
+    left = profiles(frame_of(rows), draws=200)["C1"].left
+    assert (left.value, left.n) == (pytest.approx(0.5, abs=0.02), 200)
+
+
+def test_verdicts_on_one_prompt_are_resampled_together():
+    rows = [(n, "C1", "tie" if n < 20 else "left", "tie" if n < 20 else "A", 1, n, 10.0) for n in range(40)]
+    apart = profiles(frame_of(rows), draws=500)["C1"].ties
+    together = profiles(frame_of(rows).assign(cluster=lambda f: f["item"] // 10), draws=500)["C1"].ties
+    assert apart.value == together.value == 0.5
+    assert together.high - together.low > 2 * (apart.high - apart.low)

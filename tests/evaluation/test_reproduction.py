@@ -289,7 +289,8 @@ def test_a_study_that_is_not_there_is_refused(tmp_path):
 @pytest.mark.django_db
 def test_a_locked_study_is_refused_before_anything_is_trained(tmp_path):
     study = ranked_study()
-    Study.objects.filter(pk=study.pk).update(status=StudyStatus.LOCKED, locked_at=timezone.now())
+    study.advance(StudyStatus.CLOSED)
+    study.advance(StudyStatus.LOCKED)
     with pytest.raises(CommandError, match="is locked, so that no system can respond"):
         reproduce(study, tmp_path / "out", "none", "none", "--phase=1")
     assert not study.prompts.filter(split=Split.SCORER).exists()

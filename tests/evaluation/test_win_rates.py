@@ -182,3 +182,12 @@ def test_a_system_that_never_won_is_not_sure_to_lose_for_ever():
         proportion_confint(0, 20, method="wilson")
     )
     assert rates["modpo"]["empathy"].low == pytest.approx(proportion_confint(20, 20, method="wilson")[0])
+
+
+def test_a_win_rate_that_no_resample_changes_is_not_sure_either():
+    rows = [(f"p{n}", a, b, "empathy", "A") for n in range(8) for a, b in (("x", "y"), ("z", "x"))]
+    rate = win_rates(pd.DataFrame(rows, columns=["prompt", "system_a", "system_b", "criterion", "label"]))["x"][
+        "empathy"
+    ]
+    assert rate.value == 0.5
+    assert (rate.low, rate.high) == pytest.approx(proportion_confint(4, 8, method="wilson"))
