@@ -62,7 +62,7 @@ class StudyReportAdmin(ReadOnlyAdmin):
 
         @require_safe
         def read(request: HttpRequest, pk: int, **asked: str) -> HttpResponse:
-            # Late: numpy, pandas and scipy come with the first report, not with the site.
+            # Late: commands have no use for numpy, pandas and scipy. A served site has them from the start (config.wsgi).
             from evaluation import report_views
 
             site = {"site": self.site_context(request)} if name == "page" else {}
