@@ -55,7 +55,9 @@ def agreement_text(result: Mapping[str, Any]) -> str:
     if strata:
         parts += ["BY STRATUM, all criteria pooled", *tables(strata, "stratum")]
     parts += [fill(f"{in_words(judge['alt_test'], name)}.", WIDTH) for name, judge in pooled["judges"].items()]
-    parts += [reasons({**sections, **strata}), notes(result["settings"], judged=bool(pooled["judges"]))]
+    judges = [judge for part in criteria.values() for judge in part["judges"].values()]
+    tested = any("symmetry_with_majority" in judge for judge in judges)
+    parts += [reasons({**sections, **strata}), notes(result["settings"], judged=bool(judges), tested=tested)]
     return "\n\n".join(part for part in parts if part)
 
 
@@ -145,13 +147,14 @@ def reasons_in(part: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     yield from ((title, one["reason"]) for title, one in named if one and one["reason"])
 
 
-def notes(settings: Mapping[str, Any], *, judged: bool) -> str:
+def notes(settings: Mapping[str, Any], *, judged: bool, tested: bool) -> str:
     lines = [f"Labels: {', '.join(settings['categories'])}"]
     if settings["bootstrap"]:
         lines.append(f"Intervals: {settings['interval']}, {settings['bootstrap']} resamples, seed {settings['seed']}")
+    corrections = settings["corrections"]
     if judged:
-        corrections = settings["corrections"]
         lines.append(f"Alternative annotator test, p adjusted: {corrections['alt_test']}")
+    if tested:
         lines.append(f"Tests of leaning, p adjusted: {corrections['symmetry_with_majority']}")
     return "\n".join(fill(line, WIDTH, subsequent_indent="  ") for line in lines)
 
