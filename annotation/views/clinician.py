@@ -10,6 +10,7 @@ from typing import Any
 from django.contrib.auth.decorators import login_required
 from django.contrib.auth.models import User
 from django.contrib.auth.views import redirect_to_login
+from django.core.exceptions import PermissionDenied
 from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
@@ -24,6 +25,7 @@ from annotation.display import displayed, rendered
 from annotation.forms.clinician import NOTE_ALONE, CompleteVerdictsForm, VerdictsForm
 from annotation.models import Assignment, Criterion, Rater, RaterKind, StudyStatus
 from annotation.models.rater import RaterQuerySet
+from annotation.roles import sees_systems
 from annotation.working_time import REST_PAIRS, REST_TIME, current_session, rest_is_due, work
 from config.pages import HtmxHttpRequest, render_page
 
@@ -43,8 +45,7 @@ def change_of_pair(view: Callable[[HtmxHttpRequest, Assignment], HttpResponse]) 
     def inner(request: HtmxHttpRequest, slug: str, position: int) -> HttpResponse:
         if not isinstance(request.user, User):
             return redirect_to_login(reverse("annotation:judge", args=[slug, position]))
-        assignment = get_object_or_404(Assignment.objects.of_clinician(request.user, slug), position=position)
-        return view(request, assignment)
+        return view(request, pair_of(request.user, slug, position))
 
     return inner
 
@@ -77,7 +78,7 @@ def next_comparison(request: SignedInRequest, slug: str) -> HttpResponse:
 @login_required
 @require_http_methods(["GET", "HEAD", "POST"])
 def judge(request: SignedInRequest, slug: str, position: int) -> HttpResponse:
-    assignment = get_object_or_404(Assignment.objects.of_clinician(request.user, slug), position=position)
+    assignment = pair_of(request.user, slug, position)
     study = assignment.comparison.study
     if study.status == StudyStatus.LOCKED:
         locked = render(request, "annotation/clinician/locked.html", {"study": study})
@@ -136,8 +137,19 @@ def summary(request: SignedInRequest, slug: str) -> HttpResponse:
 
 
 def clinicians(user: User) -> RaterQuerySet:
-    """The user's raters, one a study."""
+    """The user's raters, one a study; refused to who was given a sight of the systems since."""
+    stay_blind(user)
     return Rater.objects.active().filter(user=user, kind=RaterKind.CLINICIAN).select_related("study")
+
+
+def pair_of(user: User, slug: str, position: int) -> Assignment:
+    stay_blind(user)
+    return get_object_or_404(Assignment.objects.of_clinician(user, slug), position=position)
+
+
+def stay_blind(user: User) -> None:
+    if sees_systems(user):
+        raise PermissionDenied("You can look up which system wrote what, so you cannot judge. Ask the study team.")
 
 
 def page_of(assignment: Assignment, form: VerdictsForm) -> dict[str, Any]:

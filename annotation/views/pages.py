@@ -7,6 +7,7 @@ from django.views.decorators.http import require_safe
 
 from annotation import crisis
 from annotation.models import Rater, RaterKind
+from annotation.roles import sees_systems
 
 
 @require_safe
@@ -14,7 +15,8 @@ def home(request: HttpRequest) -> HttpResponse:
     """Everyone to where their work is; a visitor learns that a study has its own address."""
     user = request.user
     if isinstance(user, User):
-        if Rater.objects.active().filter(user=user, kind=RaterKind.CLINICIAN).exists():
+        judges = Rater.objects.active().filter(user=user, kind=RaterKind.CLINICIAN).exists()
+        if judges and not sees_systems(user):
             return redirect("annotation:clinic")
         if user.is_staff:
             return redirect("admin:index")

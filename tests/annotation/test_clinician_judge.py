@@ -407,7 +407,7 @@ def test_a_rest_is_suggested_once_when_it_is_due(signed_in, rater):
 @pytest.mark.parametrize("number", [3, 30])
 def test_the_number_of_queries_does_not_grow_with_the_pairs(signed_in, rater, number, django_assert_num_queries):
     make_pairs(rater, number)
-    with django_assert_num_queries(7):
+    with django_assert_num_queries(9):
         signed_in.get(address(2))
 
 
