@@ -147,6 +147,8 @@ def test_a_letter_is_dragged_to_a_place_between_places_and_back(page, start):
         page.mouse.down()
         box = target.bounding_box()
         page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2, steps=8)
+        # As a hand does: the library looks every 50 ms where the pointer is.
+        page.wait_for_timeout(200)
         page.mouse.up()
 
     def chip(letter):
