@@ -1,19 +1,23 @@
 """How far raters agree on rankings: Kendall's tau-b of pairs of raters, and his W of all of them."""
 
+from collections.abc import Iterator
+
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from scipy.stats import rankdata
 
 from evaluation.bootstrap import FloatArray, Part, ratio, resampled
-from evaluation.statistics import Statistic
+from evaluation.statistics import Statistic, undefined
 
 COLUMNS = ("prompt", "rater", "response", "rank")
-NOBODY = "no prompt was ranked by two raters who tell its responses apart"
+NOBODY = "no two raters ranked the same responses of a prompt and told them apart"
 
 
 def kendall_w(ranks: npt.ArrayLike) -> float:
     """Kendall's coefficient of concordance, corrected for ties (Kendall and Babington Smith 1939; Siegel 1956): 1 where
-    all rank alike, 0 where nothing is shared, NaN where nobody tells two objects apart.
+    all rank alike, 0 where all objects have the same sum of ranks, 1 / raters on average where each ranks at random,
+    NaN where nobody tells two objects apart.
 
     Args:
         ranks: average ranks where tied. Shape: (raters, objects)
@@ -42,12 +46,12 @@ def kendall_tau_b(ranks: npt.ArrayLike) -> FloatArray:
 
 
 def ranking_agreement(frame: pd.DataFrame, *, draws: int = 2000, seed: int = 0) -> dict[str, Statistic]:
-    """`kendall_w` and `kendall_tau_b`, the mean over pairs of raters, each as the mean over prompts; the interval is a
-    bootstrap over prompts, n the number of prompts that two raters ranked.
+    """`kendall_w` and `kendall_tau_b`, the mean over pairs of raters, each as the mean over sets of responses that two
+    raters ranked, of which n is the number. A prompt has one such set, unless raters were shown different responses.
+    The interval is a bootstrap over prompts. `chance_w` is what W would be on average if as many ranked at random.
 
     Args:
-        frame: columns prompt, rater, response, rank, of one criterion; 1 is best, equal ranks are ties. Rankings of a
-            prompt that leave out a response are passed over.
+        frame: columns prompt, rater, response, rank, of one criterion; 1 is best, equal ranks are ties.
 
     Raises:
         ValueError: a column is missing, or a rater ranks a response twice.
@@ -57,24 +61,27 @@ def ranking_agreement(frame: pd.DataFrame, *, draws: int = 2000, seed: int = 0) 
         raise ValueError(f"the frame has no column {', '.join(missing)}")
     if frame.duplicated(["prompt", "rater", "response"]).any():
         raise ValueError("a rater ranks a response of a prompt twice")
-    found = np.array([of_prompt(rows) for _, rows in frame.groupby("prompt", sort=True)]).reshape(-1, 2).T
-    defined = ~np.isnan(found)
+    found = pd.DataFrame(of_sets(frame), columns=["prompt", "w", "tau", "chance"]).dropna()
+    by_prompt = found.groupby("prompt").agg(w=("w", "sum"), tau=("tau", "sum"), sets=("w", "size"))
     part = Part(
-        features=np.vstack([np.where(defined, found, 0.0), defined]),
+        features=by_prompt.to_numpy(np.float64).T,
         compute=lambda sums: [ratio(sums[:2], sums[2:])],
         paths=[("kendall_w",), ("kendall_tau_b",)],
-        n=defined.sum(axis=1).tolist(),
+        n=[len(found)] * 2,
         reasons=[NOBODY] * 2,
     )
-    statistics = resampled([part], items=found.shape[1], draws=draws, seed=seed)
-    return {path[0]: statistic for path, statistic in statistics}
+    statistics = {path[0]: value for path, value in resampled([part], items=len(by_prompt), draws=draws, seed=seed)}
+    chance = undefined(NOBODY) if found.empty else Statistic(float(found["chance"].mean()), None, None, len(found))
+    return statistics | {"chance_w": chance}
 
 
-def of_prompt(rows: pd.DataFrame) -> tuple[float, float]:
-    """W and the mean tau-b of one prompt, NaN where fewer than two raters ranked all of its responses."""
-    ranks = rows.pivot(index="rater", columns="response", values="rank").dropna().rank(axis=1).to_numpy()
-    if len(ranks) < 2:
-        return float("nan"), float("nan")
-    taus = kendall_tau_b(ranks)[np.triu_indices(len(ranks), 1)]
-    defined = taus[~np.isnan(taus)]
-    return kendall_w(ranks), float(defined.mean()) if defined.size else float("nan")
+def of_sets(frame: pd.DataFrame) -> Iterator[tuple[object, float, float, float]]:
+    """(prompt, W, mean tau-b, 1 / raters) of each set of a prompt's responses that two raters or more ranked."""
+    ordered = frame.sort_values(["prompt", "rater", "response"])
+    rankings = ordered.groupby(["prompt", "rater"]).agg(responses=("response", tuple), ranks=("rank", tuple))
+    for (prompt, _), alike in rankings.groupby(["prompt", "responses"])["ranks"]:
+        if len(alike) > 1:
+            ranks = rankdata(alike.tolist(), axis=1)
+            taus = kendall_tau_b(ranks)[np.triu_indices(len(ranks), 1)]
+            defined = taus[~np.isnan(taus)]
+            yield prompt, kendall_w(ranks), float(defined.mean()) if defined.size else float("nan"), 1 / len(ranks)

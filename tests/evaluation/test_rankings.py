@@ -1,3 +1,5 @@
+import itertools
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -48,6 +50,12 @@ def frame_of(rankings):
     return pd.DataFrame(rows, columns=["prompt", "rater", "response", "rank"])
 
 
+@pytest.mark.parametrize("raters", [2, 3, 4])
+def test_w_of_raters_who_rank_at_random_is_1_over_their_number_on_average(raters):
+    orders = itertools.product(itertools.permutations(range(3)), repeat=raters)
+    assert np.mean([kendall_w(ranks) for ranks in orders]) == pytest.approx(1 / raters)
+
+
 def test_a_study_has_the_mean_over_its_prompts_and_says_how_many():
     frame = frame_of(
         {
@@ -62,6 +70,17 @@ def test_a_study_has_the_mean_over_its_prompts_and_says_how_many():
     assert found["kendall_w"].value == 0.5
     assert found["kendall_w"].n == found["kendall_tau_b"].n == 2
     assert found["kendall_w"].low <= 0.5 <= found["kendall_w"].high
+    assert found["chance_w"].value == 0.5
+
+
+def test_raters_are_compared_with_those_who_ranked_the_same_responses_of_a_prompt():
+    q1 = {"R1": [1, 2, None], "R2": [1, 2, None], "R3": [None, 1, 2], "R4": [None, 2, 1], "R5": [1, None, 2]}
+    q2 = {"R1": [1, 2, 3], "R2": [1, 2, 3], "R3": [1, 2, 3], "R4": [1, 2, 3]}
+    found = ranking_agreement(frame_of({"q1": q1, "q2": q2}), draws=200)
+    assert found["kendall_w"].value == pytest.approx((1 + 0 + 1) / 3)
+    assert found["kendall_tau_b"].value == pytest.approx((1 - 1 + 1) / 3)
+    assert found["chance_w"].value == pytest.approx((1 / 2 + 1 / 2 + 1 / 4) / 3)
+    assert found["kendall_w"].n == 3
 
 
 def test_rankings_by_one_rater_alone_say_why_they_have_no_agreement():
