@@ -13,7 +13,14 @@ from django.core.cache import caches
 
 from annotation.errors import StudyError
 from annotation.models import Study
-from evaluation import report_agreement, report_confusion, report_outcomes, report_people, report_reading
+from evaluation import (
+    report_agreement,
+    report_confusion,
+    report_outcomes,
+    report_people,
+    report_rankings,
+    report_reading,
+)
 from evaluation.charts import Chart
 from evaluation.labels import labels_of, verdicts_of
 from evaluation.ratings import HUMAN
@@ -33,6 +40,8 @@ class Page:
     title: str
     for_the_blind: bool
     sections: Callable[[Source], tuple[Section, ...]]
+    # What stands in every exported row beside its numbers.
+    note: Callable[[Source], str] = Source.note
 
 
 def overview_sections(source: Source) -> tuple[Section, ...]:
@@ -70,6 +79,7 @@ PAGES = (
     Page("confusion", "Confusion", False, report_confusion.sections),
     Page("raters", "Raters", True, report_people.sections),
     Page("position", "Position bias", True, report_people.position_sections),
+    Page("rankings", "Rankings", True, report_rankings.sections, report_rankings.caution),
     Page("disagreements", "Disagreements", True, lambda source: ()),
     Page("flags", "Safety flags", True, report_reading.flag_sections),
 )
@@ -134,13 +144,14 @@ def table_named(found: Iterable[Section], name: str) -> Table | None:
     return next((table for section in found for table in section.tables if table.name == name), None)
 
 
-def about(source: Source) -> dict[str, str]:
-    """What every exported row says of where it comes from."""
+def about(source: Source, slug: str) -> dict[str, str]:
+    """What every exported row of a page says of where it comes from."""
+    page = pages(source).get(slug)
     return {
         "study": source.study.slug,
         "stratum": source.selection.stratum or "all",
         "raters": ", ".join(source.selection.raters) or "all",
-        "caution": source.note(),
+        "caution": page.note(source) if page else source.note(),
         "data_sha256": source.study.data_sha256,
     }
 

@@ -1,4 +1,4 @@
-"""What a report is made from: the study's verdicts, of the stratum and raters that were asked for."""
+"""What a report is made from: the study's verdicts, of the stratum and raters that were asked for, and its rankings."""
 
 import hashlib
 from collections.abc import Callable, Iterable
@@ -8,9 +8,9 @@ from typing import Any, TypeVar
 
 import pandas as pd
 from django.core.cache import caches
-from django.db.models import Count, Max
+from django.db.models import Count, Max, QuerySet
 
-from annotation.models import Criterion, SafetyFlag, Study, VerdictEvent
+from annotation.models import Criterion, Ranking, RaterKind, SafetyFlag, Study, VerdictEvent
 from evaluation.labels import labels_of, verdicts_of
 from evaluation.ratings import COLUMNS, HUMAN
 from evaluation.report_raters import RaterRow, cautions, rater_rows
@@ -18,6 +18,14 @@ from evaluation.strata import agreement_with_strata
 
 DRAWS, SEED, EPSILON = 2000, 0, 0.2
 ORDER = ("B", "tie", "A")
+RANKED = {
+    "criterion": "criterion__key",
+    "prompt": "task__prompt_id",
+    "rater": "task__rater_id",
+    "simulated": "task__rater__simulated",
+    "response": "ranked_responses__response_id",
+    "rank": "ranked_responses__rank",
+}
 POOLED = "All criteria pooled"
 # Part of every key of what is kept: raise it when what is kept changes its shape.
 VERSION = 6
@@ -109,6 +117,26 @@ class Source:
         frame = self.labels[[*COLUMNS, "rater_kind", "cluster", "pair", *strata]]
         return agreement_with_strata(frame, level="ordinal", order=ORDER, bootstrap=DRAWS, seed=SEED, epsilon=EPSILON)
 
+    @cached_property
+    def all_criteria(self) -> dict[str, str]:
+        """{key: name} of what is ranked or judged, in order."""
+        return dict(Criterion.objects.filter(study=self.study).values_list("key", "name"))
+
+    @property
+    def submitted_rankings(self) -> QuerySet[Ranking]:
+        """Of participants who have not withdrawn, whatever the selection: it is one of verdicts."""
+        return Ranking.objects.submitted().filter(
+            task__rater__study=self.study,
+            task__rater__kind=RaterKind.PARTICIPANT,
+            task__rater__withdrawn_at__isnull=True,
+        )
+
+    @cached_property
+    def rankings(self) -> pd.DataFrame:
+        """A row a ranked response: the columns are those of `RANKED`."""
+        rows = self.submitted_rankings.values_list(*RANKED.values())
+        return self.kept("rankings", lambda: pd.DataFrame(rows.iterator(), columns=list(RANKED)))
+
     def sections_of(self, found: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
         """(name, statistics) of each criterion in its order, then of all pooled, from what `agreement` returned."""
         named = [(name, found["criteria"][key]) for key, name in self.criteria.items() if key in found["criteria"]]
@@ -124,13 +152,16 @@ class Source:
 
     @cached_property
     def state(self) -> str:
-        """Changes whenever what a report shows may: a verdict, a flag, a rater, a name, the blinding, the selection."""
+        """Changes whenever what a report shows may: a verdict, a ranking, a flag, a rater, a name, the blinding, the
+        selection."""
         study = self.study
         last_event = VerdictEvent.objects.filter(study=study).aggregate(last=Max("pk"))["last"]
         flags = SafetyFlag.objects.filter(assignment__comparison__study=study).aggregate(Count("pk"), Max("pk"))
+        rankings = self.submitted_rankings.aggregate(Count("pk"), Max("submitted_at"))
         systems = list(study.systems.values_list("pk", "name"))
-        own = (VERSION, study.pk, study.created_at, self.blind, self.selection, last_event, flags)
-        return hashlib.sha256(repr((own, self.everyone, self.criteria, systems)).encode()).hexdigest()
+        own = (VERSION, study.pk, study.created_at, self.blind, self.selection, last_event, flags, rankings)
+        names = (self.criteria, self.all_criteria, systems)
+        return hashlib.sha256(repr((own, self.everyone, names)).encode()).hexdigest()
 
     def kept(self, name: str, compute: Callable[[], T]) -> T:
         """What `compute` returned when it was last asked for at this state; kept over a restart."""

@@ -91,7 +91,7 @@ def table(request: HttpRequest, study: Study, slug: str, name: str, kind: str) -
     found = report.table_named(report.sections(source, slug), name) if report.exists(source, slug) else None
     if found is None:
         raise Http404
-    written = (csv_of if kind == "csv" else latex_of)(found, report.about(source))
+    written = (csv_of if kind == "csv" else latex_of)(found, report.about(source, slug))
     return file(source, written.encode(), f"{slug}-{name}", kind)
 
 

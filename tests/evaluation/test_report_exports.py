@@ -112,7 +112,7 @@ def test_the_pdf_holds_hash_versions_methods_and_every_table_and_figure(tmp_path
     assert "{" not in words
     assert found["cautions"][0].startswith("Simulated: 2 of 2 clinicians")
     titles = [chapter["title"] for chapter in found["chapters"]]
-    assert titles[:5] == ["Outcomes", "Agreement", "Confusion", "Raters", "Position bias"]
+    assert titles[:6] == ["Outcomes", "Agreement", "Confusion", "Raters", "Position bias", "Rankings"]
     figures = [
         figure["file"] for chapter in found["chapters"] for part in chapter["sections"] for figure in part["figures"]
     ]

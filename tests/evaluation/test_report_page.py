@@ -18,7 +18,7 @@ from training.models import PreferenceDataset, Run, RunKind
 
 pytestmark = pytest.mark.django_db
 
-PAGES = ("overview", "outcomes", "agreement", "confusion", "raters", "position", "disagreements", "flags")
+PAGES = ("overview", "outcomes", "agreement", "confusion", "raters", "position", "rankings", "disagreements", "flags")
 
 
 @pytest.fixture(autouse=True)
@@ -352,7 +352,7 @@ def test_people_and_real_judges_bring_no_banner(viewer):
     assert "report-banner" not in text_of(viewer, judged_study(unblinded=True))
 
 
-@pytest.mark.parametrize("slug", ["overview", "agreement", "raters", "position", "disagreements", "flags"])
+@pytest.mark.parametrize("slug", ["overview", "agreement", "raters", "position", "rankings", "disagreements", "flags"])
 @pytest.mark.parametrize("status", [StudyStatus.OPEN, StudyStatus.CLOSED])
 def test_a_study_without_verdicts_has_pages(viewer, slug, status):
     assert "nan" not in text_of(viewer, make_study(status=status), slug)
