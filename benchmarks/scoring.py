@@ -3,11 +3,10 @@
     OMP_NUM_THREADS=2 python -m benchmarks.scoring
 
 The demonstration's posts and responses, MiniLM with a new head: what it learned does not change its speed. The other
-side is transformers' own model, also in fp32, on the same tokens. So the ratio holds what packing the weights for
-oneDNN gains as well: most of the 1.65 on an AMD CPU, where sorting and batches alone came to 1.0 to 1.26. On an Intel
-Xeon, where nothing is packed, 1.2 to 1.4 was seen: these texts are all of 114 to 161 tokens, and one of them fills
-its products of matrices already. The two take turns, and who comes first changes, so that a slow moment of the machine
-is nobody's.
+side is transformers' own model, also in fp32, on the same tokens and as many threads. These texts are all of 114 to 161
+tokens, and one of them fills a core's products of matrices already, so what is gained is that cores do not wait for
+one another and, on an AMD CPU, what packing the weights for oneDNN gains (see training.scoring). The two take turns,
+and who comes first changes, so that a slow moment of the machine is nobody's.
 """
 
 import os
