@@ -6,6 +6,7 @@
 #   SERVE            0 ends `make demo` after the table of results
 #   PORT             of the demo site, 8000 by default
 #   SEEDS            of `make reproduce`, such as 0,1,2
+#   POSTGRES_TESTS   what `make test-postgres` runs; tests for everything
 
 PYTHON ?= python3
 PORT ?= 8000
@@ -32,13 +33,21 @@ serve: $(VENV)/.demo ## serve the demonstration site again
 reproduce: $(VENV)/.demo ## the paper's methods on the demonstration's content, 50 minutes a seed on 2 busy cores
 	$(RUN)/python manage.py reproduce_paper --phase 1 --seeds $(SEEDS)
 
-test: test-sqlite test-postgres ## the whole suite, on SQLite and on PostgreSQL, browser included
+# What asks the database. Left out is what reckons, trains, or is seen in a browser: it asks as much on SQLite.
+# POSTGRES_TESTS=tests runs everything.
+POSTGRES_TESTS ?= -m "django_db and not model and not browser" --ignore tests/annotation/test_blinding.py \
+	--ignore tests/evaluation/test_sweep.py --ignore tests/evaluation/test_reproduction.py tests/annotation \
+	tests/evaluation tests/training/test_admin.py tests/training/test_datasets.py tests/training/test_runs.py \
+	tests/training/test_selection.py $(wildcard tests/test_*.py)
+
+test: test-sqlite test-postgres ## the whole suite on SQLite, browser included, and what asks the database on PostgreSQL
 
 test-sqlite: $(VENV)/.dev models browser
 	OMP_NUM_THREADS=1 $(RUN)/python -m pytest --numprocesses auto --dist loadgroup
 
 test-postgres: $(VENV)/.dev models browser
-	OMP_NUM_THREADS=1 $(RUN)/python -m tests.postgres $(RUN)/python -m pytest --numprocesses auto --dist loadgroup
+	OMP_NUM_THREADS=1 $(RUN)/python -m tests.postgres $(RUN)/python -m pytest --numprocesses auto --dist loadgroup \
+		$(POSTGRES_TESTS)
 
 check: export ATTUNE_DEBUG = 1
 check: $(VENV)/.dev ## format, lint, templates, types, import direction, migrations
