@@ -1,9 +1,11 @@
-"""p-values corrected for how many tests were made; a test without p (None) takes no part."""
+"""p-values corrected for how many tests were made; a test without p (None) takes no part.
+
+scipy has not Holm, and for both it or statsmodels take milliseconds where a report asks many times.
+"""
 
 from collections.abc import Callable, Sequence
 
 import numpy as np
-from scipy.stats import false_discovery_control
 
 from evaluation.bootstrap import FloatArray
 
@@ -19,7 +21,7 @@ def holm(ps: Sequence[float | None]) -> list[float | None]:
 def benjamini_yekutieli(ps: Sequence[float | None]) -> list[float | None]:
     """Adjusted by Benjamini and Yekutieli (2001): the expected share of false rejections stays at the level, whatever
     the dependence of the tests."""
-    return adjusted(ps, lambda given: false_discovery_control(given, method="by"))
+    return adjusted(ps, step_up)
 
 
 def adjusted(ps: Sequence[float | None], method: Callable[[FloatArray], FloatArray]) -> list[float | None]:
@@ -28,8 +30,18 @@ def adjusted(ps: Sequence[float | None], method: Callable[[FloatArray], FloatArr
     return [None if p is None else next(results) for p in ps]
 
 
+def step_up(ps: FloatArray) -> FloatArray:
+    """Benjamini and Yekutieli."""
+    order = np.argsort(ps)[::-1]
+    ranks = np.arange(len(ps), 0, -1)
+    scaled = ps[order] * len(ps) * (1 / ranks).sum() / ranks
+    result = np.empty_like(ps)
+    result[order] = np.minimum(1.0, np.minimum.accumulate(scaled))
+    return result
+
+
 def step_down(ps: FloatArray) -> FloatArray:
-    """Holm, which scipy has not, and for which statsmodels takes milliseconds where a report asks many times."""
+    """Holm."""
     order = np.argsort(ps)
     scaled = np.minimum(1.0, ps[order] * np.arange(len(ps), 0, -1))
     result = np.empty_like(ps)

@@ -34,11 +34,11 @@ class PairFeatures:
         """Percent agreement and Cohen's kappa. Shape: (features, resamples) -> (pairs, resamples) twice"""
         first, second = sums[self.first], sums[self.second]
         sizes = first.sum(axis=2)
-        # What chance would give in each group, as a number of items.
-        expected = ratio(np.einsum("pgcr,pgcr->pgr", first, second), sizes)
+        # What chance would give in each group, as a number of items; a group without any has products of 0.
+        expected = np.einsum("pgcr,pgcr->pgr", first, second) / np.maximum(sizes, 1)
         total = sizes.sum(axis=1)
         observed = ratio(sums[: len(self.first)], total)
-        return observed, beyond_chance(observed, ratio(np.nansum(expected, axis=1), total))
+        return observed, beyond_chance(observed, ratio(expected.sum(axis=1), total))
 
 
 def kappas(ratings: Ratings) -> Iterator[Part]:
