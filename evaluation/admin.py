@@ -62,7 +62,7 @@ class StudyReportAdmin(ReadOnlyAdmin):
 
         @require_safe
         def read(request: HttpRequest, pk: int, **asked: str) -> HttpResponse:
-            # Late: commands have no use for numpy, pandas and scipy. A served site has them from the start (config.wsgi).
+            # Late: commands have no use for numpy, pandas and scipy. A served site has them from its start.
             from evaluation import report_views
 
             site = {"site": self.site_context(request)} if name == "page" else {}
