@@ -16,8 +16,8 @@ from evaluation.statistics import Statistic
 
 HOW = (
     "Agreement with the rest: mean share of the other clinicians who gave the same label. Left: among the verdicts "
-    "that chose a side, 0.50 is no bias. Intervals: 95 %, "
-    "bootstrap over prompts; of the median, by order statistics."
+    "that chose a side, either order of the systems counting half; 0.50 is no bias. Intervals: 95 %, bootstrap over "
+    "prompts; of the median, by order statistics."
 )
 COLUMNS = ("Median seconds", "Agreement with the rest", "Ties", "Cannot judge", "Left")
 AGAIN = {
@@ -132,7 +132,10 @@ def position_sections(source: Source) -> tuple[Section, ...]:
     }
     if not lefts:
         return (Section("Position bias", empty=NOBODY),)
-    words = "Share of left among the verdicts that chose a side; the line at 50 % is no bias; lines: 95 %"
+    words = (
+        "Share of left among the verdicts that chose a side, either order of the systems counting half; the line at "
+        "50 % is no bias; lines: 95 %"
+    )
     chart = Chart(
         "position",
         source.caption(words),
