@@ -342,6 +342,16 @@ def test_the_criteria_stay_in_view_beside_long_responses(new_context, rater, vis
         expect(page.get_by_role("button", name="Submit")).to_be_in_viewport(ratio=1)
 
 
+@pytest.mark.parametrize("width", [360, 1280])
+def test_nothing_moves_from_under_a_hand_when_a_choice_is_saved(new_context, rater, visit, width):
+    page = visit(new_context(viewport={"width": width, "height": 800}), rater)
+    submit = page.get_by_role("button", name="Submit")
+    before = submit.bounding_box()
+    radio(page, "Empathy", "Tie").check(force=True)
+    expect(page.locator("#saved")).to_have_text("Saved, 1 of 3")
+    assert submit.bounding_box()["y"] == before["y"]
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [360, 1280])
 def test_no_page_breaks_a_rule_of_accessibility(new_context, live_server, rater, visit, scheme, width):
