@@ -352,8 +352,7 @@ def test_nothing_moves_from_under_a_hand_when_a_choice_is_saved(new_context, rat
     assert submit.bounding_box()["y"] == before["y"]
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [360, 1280])
+@pytest.mark.parametrize(("scheme", "width"), [("light", 1280), ("dark", 360)])
 def test_no_page_breaks_a_rule_of_accessibility(new_context, live_server, rater, visit, scheme, width):
     make_clinician(make_study(slug="other"), user=rater.user)
     practise(rater)

@@ -77,8 +77,7 @@ def test_two_runs_are_compared_by_keyboard_without_javascript(browser, live_serv
     context.close()
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [1280, 360])
+@pytest.mark.parametrize(("scheme", "width"), [("light", 1280), ("dark", 360)])
 def test_axe_finds_nothing_on_a_run_and_a_comparison_and_neither_scrolls_sideways(
     page, live_server, runs, scheme, width
 ):

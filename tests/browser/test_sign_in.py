@@ -76,8 +76,7 @@ def test_a_phone_is_set_up_at_the_first_sign_in_by_the_keyboard_alone(page, live
     expect(page.get_by_text("You used a recovery code: 9 left.")).to_be_visible()
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [360, 1280])
+@pytest.mark.parametrize(("scheme", "width"), [("light", 1280), ("dark", 360)])
 def test_no_page_of_signing_in_breaks_a_rule_of_accessibility(new_context, live_server, user, scheme, width):
     page = new_context(viewport={"width": width, "height": 800}, color_scheme=scheme).new_page()
 
