@@ -234,8 +234,8 @@ def one_summary(
     if min(clusters, n) < 2:
         return Statistic(estimate, None, None, n, "no interval: there is one item only")
     if defined < draws * needed:
-        undecided = f"{1 - defined / draws:.0%} of the resamples"
-        return Statistic(estimate, None, None, n, f"no interval: {undecided} leave it undefined")
+        lost = f"{100 * (1 - defined / draws):.0f} % of the resamples"
+        return Statistic(estimate, None, None, n, f"no interval: {lost} leave it undefined")
     if high - low > SAME:
         return Statistic(estimate, low, high, n)
     # What is alike on all items has no spread to resample, which says nothing of how sure it is.

@@ -165,7 +165,7 @@ def test_strengths_that_many_resamples_leave_without_a_maximum_have_no_interval(
     x = bradley_terry(frame_of(rows), draws=400)["safety"].systems["x"]
     assert x.value == pytest.approx(2.44, abs=0.01)
     assert x.low is None
-    assert re.fullmatch(r"no interval: [34]\d% of the resamples leave it undefined", x.reason)
+    assert re.fullmatch(r"no interval: [34]\d % of the resamples leave it undefined", x.reason)
 
 
 def test_a_resample_without_ties_counts_as_a_chance_of_none():
