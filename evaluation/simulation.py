@@ -4,6 +4,7 @@ Their taste is read off the rankings of scorer prompts, which teach no policy, s
 prompts nor the compared ones.
 """
 
+import zlib
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -176,8 +177,8 @@ def judge_pending(
 ) -> Iterator[Assignment]:
     """Each open assignment of the clinicians, once its verdicts are submitted.
 
-    An assignment's noise is drawn from the seed, the clinician and the comparison alone, so a run that was stopped
-    gives the same verdicts when it goes on.
+    An assignment's noise is drawn from the seed, the clinician and what is compared alone, so a run that was stopped
+    gives the same verdicts when it goes on, and the same study in another database.
     """
     unranked = list(study.criteria.filter(judged=True, ranked=False))
     given = list(assignments_of(clinicians))
@@ -189,7 +190,7 @@ def judge_pending(
         temperament = draw_temperament(seed, number)
         # A second look at a pair is a reading of its own.
         look = [assignment.presentation] if assignment.presentation > 1 else []
-        rng = np.random.default_rng([seed, number, assignment.comparison_id, *look])
+        rng = np.random.default_rng([seed, number, name_of(assignment.comparison), *look])
         difference = quality[assignment.left.pk] - quality[assignment.right.pk] + temperament.left_bias
         difference = read(difference, temperament.noise, rng)
         overall = read(np.full(len(unranked), difference.mean()), temperament.noise, rng)
@@ -198,9 +199,19 @@ def judge_pending(
         yield assignment
 
 
+def name_of(comparison: Comparison) -> int:
+    """A number for the prompt and the two systems by their names, for ids differ from database to database."""
+    first, second = comparison.response_a, comparison.response_b
+    return zlib.crc32("\0".join((first.prompt.key, first.system.name, second.system.name)).encode())
+
+
 def assignments_of(clinicians: Sequence[Rater]) -> Any:
     return Assignment.objects.filter(rater__in=clinicians).select_related(
-        "rater", "comparison__study", "comparison__response_a", "comparison__response_b"
+        "rater",
+        "comparison__study",
+        "comparison__response_a__prompt",
+        "comparison__response_a__system",
+        "comparison__response_b__system",
     )
 
 

@@ -44,6 +44,10 @@ COLD = [
 
 @pytest.fixture
 def study():
+    return studied()
+
+
+def studied():
     """Scorer prompts ranked warm before cold, and eight test prompts where Aligned is warm and Base is cold."""
     study = make_study(criteria=("empathy", "safety", "overall_preference"))
     writer = make_system(study, name="Writer")
@@ -55,7 +59,7 @@ def study():
             make_ranking(task, criterion, order)
     base, aligned = make_system(study, name="Base"), make_system(study, name="Aligned")
     for number in range(8):
-        prompt = make_prompt(study, split=Split.TEST)
+        prompt = make_prompt(study, key=f"test-{number}", split=Split.TEST)
         make_response(prompt, base, text=f"{COLD[number % 4]} {COLD[(number + 1) % 4]}")
         make_response(prompt, aligned, text=f"{WARM[number % 4]} {WARM[(number + 1) % 4]}")
     return study
@@ -168,16 +172,23 @@ def test_a_second_run_changes_nothing_and_a_later_clinician_is_filled_in(study):
 @pytest.mark.django_db
 def test_clinicians_disagree_now_and_then(study):
     simulate(study)
-    opinions = {
-        rater: tuple(
-            verdict.winner
-            for verdict in Verdict.objects.filter(assignment__rater=rater).order_by(
-                "assignment__comparison", "criterion"
-            )
-        )
-        for rater in Rater.objects.filter(kind=RaterKind.CLINICIAN)
+    assert len(set(map(tuple, opinions_in(study).values()))) > 1
+
+
+@pytest.mark.django_db
+def test_the_same_study_has_the_same_opinions_whatever_its_ids(study):
+    simulate(study)
+    again = studied()
+    simulate(again)
+    assert opinions_in(again) == opinions_in(study)
+
+
+def opinions_in(study):
+    order = "assignment__comparison__response_a__prompt__key", "criterion__position"
+    return {
+        rater.name: [v.winner for v in Verdict.objects.filter(assignment__rater=rater).order_by(*order)]
+        for rater in study.raters.filter(kind=RaterKind.CLINICIAN)
     }
-    assert len(set(opinions.values())) > 1
 
 
 @pytest.mark.django_db
