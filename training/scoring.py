@@ -67,9 +67,12 @@ class Scorer:
         if cores == 1:
             yield from map(forward, batches)
         else:
-            # torch keeps the number of threads for each of ours apart.
-            with ThreadPoolExecutor(cores, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-                yield from pool.map(forward, batches)
+            # torch keeps the number for each thread apart, and the last one said for threads to come.
+            try:
+                with ThreadPoolExecutor(cores, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+                    yield from pool.map(forward, batches)
+            finally:
+                torch.set_num_threads(cores)
 
 
 class RunScorer:
