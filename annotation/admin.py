@@ -5,6 +5,7 @@ from typing import Any, cast
 
 from django.contrib import admin
 from django.contrib.auth.models import User
+from django.db import transaction
 from django.db.models import QuerySet
 from django.http import HttpRequest
 
@@ -90,8 +91,9 @@ class QuestionnaireItemAdmin(StudyRecordAdmin):
         super().delete_model(request, obj)
 
     def delete_queryset(self, request: HttpRequest, queryset: QuerySet[QuestionnaireItem]) -> None:
-        for item in queryset:
-            self.delete_model(request, item)
+        with transaction.atomic():
+            for item in queryset:
+                self.delete_model(request, item)
 
 
 @admin.register(AuditEvent)
