@@ -330,7 +330,9 @@ def canvas(rows: int, height: float, note: str, *, label: str = "") -> tuple[Fig
     figure = Figure(figsize=(WIDTH, max(1, rows) * height + 1.35))
     figure.set_layout_engine("constrained", w_pad=0.12, h_pad=0.12)
     axes = figure.add_subplot(facecolor=PAPER)
-    axes.set_xlabel("\n".join(part for part in (label, wrapped(note)) if part), fontsize=8.5, linespacing=1.6)
+    axes.set_xlabel(label, fontsize=8.5)
+    # Below the figure, not the axes: long names of rows push those aside, and the note over the edge.
+    figure.supxlabel(wrapped(note), fontsize=8.5, color=SOFT, linespacing=1.6)
     return figure, axes
 
 
