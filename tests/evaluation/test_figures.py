@@ -21,7 +21,7 @@ DOTS = Dots(
 
 def texts(data):
     (axes,) = figure_of(data).axes
-    return [text.get_text() for text in axes.texts] + [axes.get_xlabel()]
+    return [text.get_text() for text in axes.texts] + [axes.get_xlabel(), axes.figure.get_supxlabel()]
 
 
 @pytest.mark.parametrize("data", [BARS, DOTS])
