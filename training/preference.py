@@ -27,6 +27,7 @@ from training.policy import (
     in_training_order,
     load_base,
     lora,
+    score_responses_alone,
     trainer_arguments,
     update_size,
 )
@@ -110,6 +111,7 @@ def build_dpo_trainer(
         peft_config=lora(recipe),
         callbacks=callbacks(recipe, held_out=len(held_out or ())),
     )
+    score_responses_alone(trainer)
     if not len(trainer.train_dataset):
         raise InputError(f"every prompt fills --max-length {recipe.max_length} alone: raise it")
     trainer.train_dataset, computed = _with_reference(trainer, trainer.train_dataset, base_hash, cache)

@@ -19,6 +19,7 @@ from training.policy import (
     in_training_order,
     load_base,
     lora,
+    score_responses_alone,
     trainer_arguments,
 )
 from training.recipes import PolicyRecipe
@@ -53,6 +54,7 @@ class SFTTask:
             peft_config=lora(self.recipe),
             callbacks=callbacks(self.recipe, held_out=len(held_out or ())),
         )
+        score_responses_alone(trainer)
         limit = self.recipe.max_length
         taught = [any(label != IGNORED for label in labels[:limit]) for labels in trainer.train_dataset["labels"]]
         trainer.train_dataset = trainer.train_dataset.select([row for row, some in enumerate(taught) if some])

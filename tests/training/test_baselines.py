@@ -12,9 +12,10 @@ from tests.training.conftest import command_line, write_lines
 from training.joint_dpo import JointTask, bundles
 from training.losses import joint_dpo_loss
 from training.models import Run, RunStatus
+from training.modpo import Shift, only
 from training.pairs import trl_pair
 from training.policy import Workplace, bundles_together, train_policy
-from training.preference import response_logps
+from training.preference import PreferenceTask, response_logps
 from training.recipes import PolicyRecipe
 from training.reference_cache import ReferenceCache
 from training.sft import SFTTask
@@ -132,6 +133,30 @@ def test_supervised_fine_tuning_imitates_the_chosen_responses_alone(tiny_policy,
     losses = [loss for _, loss in metrics["curves"]["loss"]]
     assert losses[-1] < losses[0]
     assert metrics["held_out_loss"] == pytest.approx(metrics["curves"]["eval_loss"][-1][1], abs=1e-4)
+
+
+@pytest.mark.parametrize("method", ["SFT", "DPO", "joint-loss DPO"])
+def test_only_what_carries_loss_is_projected_on_the_vocabulary(method, tiny_policy, pairs, joint, place, monkeypatch):
+    from trl.trainer import utils
+
+    data = {"source": str(tiny_policy), "recipe": RECIPE, "pairs": pairs, "held_out": []}
+    shifts = {"weights": only("empathy"), "shifts": [Shift()] * len(pairs), "held_out_shifts": []}
+    tasks = {
+        "SFT": lambda: SFTTask(**data),
+        "DPO": lambda: PreferenceTask(**data, **shifts),
+        "joint-loss DPO": lambda: joint({"empathy": 0.7, "safety": 0.3}),
+    }
+    trainer, _ = tasks[method]().build(place)
+    batch = trainer.data_collator([trainer.train_dataset[index] for index in range(2)])
+    projected = []
+    head = utils._ChunkedLogProbFunction.apply
+    monkeypatch.setattr(
+        utils._ChunkedLogProbFunction, "apply", lambda hidden, *rest: projected.append(len(hidden)) or head(hidden, *rest)
+    )
+    trainer.compute_loss(trainer.model, dict(batch)).backward()
+    learned = batch["labels"] != -100 if method == "SFT" else batch["completion_mask"] == 1
+    assert projected == [learned.sum().item()]
+    assert projected[0] < batch["attention_mask"].sum().item()
 
 
 def test_a_prompt_that_fills_the_window_teaches_sft_nothing(tiny_policy, pairs, place):
