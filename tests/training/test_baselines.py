@@ -151,7 +151,9 @@ def test_only_what_carries_loss_is_projected_on_the_vocabulary(method, tiny_poli
     projected = []
     head = utils._ChunkedLogProbFunction.apply
     monkeypatch.setattr(
-        utils._ChunkedLogProbFunction, "apply", lambda hidden, *rest: projected.append(len(hidden)) or head(hidden, *rest)
+        utils._ChunkedLogProbFunction,
+        "apply",
+        lambda hidden, *rest: projected.append(len(hidden)) or head(hidden, *rest),
     )
     trainer.compute_loss(trainer.model, dict(batch)).backward()
     learned = batch["labels"] != -100 if method == "SFT" else batch["completion_mask"] == 1
