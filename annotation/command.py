@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from django.contrib.auth.models import User
 from django.core.management.base import BaseCommand, CommandError, CommandParser
-from django.db import IntegrityError, OperationalError
+from django.db import DataError, IntegrityError, OperationalError
 
 from annotation.errors import InputError, StudyError
 from annotation.models import Study
@@ -39,7 +39,7 @@ class StudyCommand(BaseCommand):
             raise CommandError(
                 f"the database failed: {reason} (is its disk full, or `manage.py migrate` due?)"
             ) from error
-        except IntegrityError as error:
+        except (DataError, IntegrityError) as error:
             raise CommandError(f"the database refused: {str(error).strip().splitlines()[0]}") from error
         except BrokenPipeError:
             # Whoever read our output has had enough (`| head`); nothing may be written to it at exit either.

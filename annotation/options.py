@@ -1,9 +1,44 @@
-"""Options that are written name=value, once a name."""
+"""Options of commands: names of no more than a length, and those that are written name=value, once a name."""
 
 import math
-from collections.abc import Sequence
+from argparse import ArgumentTypeError
+from collections.abc import Callable, Sequence
+
+from django.core.exceptions import ValidationError
+from django.core.validators import validate_slug
 
 from annotation.errors import InputError
+
+
+def at_most(limit: int) -> Callable[[str], str]:
+    """An argparse type: text of no more characters than its column takes."""
+
+    def check(text: str) -> str:
+        if len(text) > limit:
+            raise ArgumentTypeError(f"{len(text)} characters, at most {limit} fit")
+        return text
+
+    return check
+
+
+def slug(limit: int = 50) -> Callable[[str], str]:
+    """An argparse type: a slug of no more characters than its column takes."""
+
+    def check(text: str) -> str:
+        try:
+            validate_slug(text)
+        except ValidationError as error:
+            raise ArgumentTypeError(f"{text!r} may hold only letters, digits, - and _") from error
+        return at_most(limit)(text)
+
+    return check
+
+
+def run_name(text: str) -> str:
+    """An argparse type: a name that a run's folder can have too."""
+    if "/" in text or text.startswith(".") or not text.isprintable():
+        raise ArgumentTypeError(f"{text!r} names a folder too: without / and no . in front")
+    return at_most(100)(text)
 
 
 def keyed(option: str, items: Sequence[str], form: str) -> dict[str, str]:

@@ -103,7 +103,7 @@ def system_of(
     origin = f"{model}, adapter of {run}" if run else model
     system = study.systems.filter(name=name).first()
     if system is None:
-        return System(study=study, name=name, kind=kind, description=f"Written by {origin}")
+        return System(study=study, name=name, kind=kind, description=f"Written by {origin}"[:300])
     first = system.responses.order_by("pk").first()
     written_by = (first.sampling.get("model"), first.sampling.get("run")) if first else None
     if system.kind != kind or written_by not in {None, (model, run.name if run else None)}:

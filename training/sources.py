@@ -12,6 +12,7 @@ from django.utils import timezone
 
 from annotation.errors import InputError, StudyError
 from annotation.models import Criterion, Split, Study
+from annotation.options import run_name
 from training.datasets import export_preferences
 from training.manifest import read_manifest, require_unchanged
 from training.models import PreferenceDataset
@@ -36,7 +37,9 @@ def add_source_arguments(parser: argparse.ArgumentParser) -> None:
 
 def add_run_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--output", type=Path, metavar="DIR", help="folder of the artefacts (default: runs/NAME)")
-    parser.add_argument("--name", default="", help="name of the run (default: made of what it is and the time)")
+    parser.add_argument(
+        "--name", type=run_name, default="", help="name of the run (default: made of what it is and the time)"
+    )
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
 
 

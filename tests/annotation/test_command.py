@@ -2,7 +2,7 @@
 
 import pytest
 from django.core.management import CommandError, call_command
-from django.db import OperationalError
+from django.db import DataError, OperationalError
 
 from annotation.errors import InputError
 from annotation.options import keyed, keyed_numbers
@@ -18,6 +18,37 @@ def test_a_database_that_fails_is_one_line(monkeypatch):
     ) as caught:
         call_command("export_prompts", "--study=pilot", "--split=test")
     assert "\n" not in str(caught.value)
+
+
+def test_a_value_that_the_database_refuses_is_one_line(monkeypatch):
+    def too_long(*args, **kwargs):
+        raise DataError("value too long for type character varying(80)\n")
+
+    monkeypatch.setattr("annotation.command.StudyCommand.study", too_long)
+    with pytest.raises(CommandError, match=r"^the database refused: value too long for type character varying\(80\)$"):
+        call_command("export_prompts", "--study=pilot", "--split=test")
+
+
+LONG = "n" * 400
+
+
+@pytest.mark.parametrize(
+    ("command", "problem"),
+    [
+        (f"design_clinician_study --study s --name {LONG} --system A --prompts 1", "400 characters, at most 60 fit"),
+        ("design_clinician_study --study s --name a/b --system A --prompts 1", "'a/b' may hold only letters"),
+        (f"load_study fixtures/demo --slug {LONG}", "400 characters, at most 50 fit"),
+        (f"load_study fixtures/demo --title {LONG}", "400 characters, at most 200 fit"),
+        (f"judge --study s --name {LONG} --endpoint http://x --model m", "400 characters, at most 80 fit"),
+        (f"generate_responses --study s --system {LONG} --split test --per-prompt 1", "at most 80 fit"),
+        (f"train_dpo --pairs f --criterion empathy --name {LONG}", "400 characters, at most 100 fit"),
+        ("train_dpo --pairs f --criterion empathy --name ../../elsewhere", "names a folder too"),
+        ("sweep_modpo --study s --primary a --criterion b --name a/b", "names a folder too"),
+    ],
+)
+def test_a_name_that_does_not_fit_is_refused_before_anything_is_done(command, problem):
+    with pytest.raises(CommandError, match=problem):
+        call_command(*command.split())
 
 
 def test_keyed_options_are_read_by_name():

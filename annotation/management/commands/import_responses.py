@@ -7,6 +7,7 @@ from typing import Any
 from annotation.command import StudyCommand
 from annotation.imports import import_responses
 from annotation.models import SystemKind
+from annotation.options import at_most
 
 
 class Command(StudyCommand):
@@ -19,7 +20,10 @@ or question_id, question_text, response_text, model_name."""
         parser.add_argument("csv", type=Path)
         parser.add_argument("--study", required=True, metavar="S")
         parser.add_argument(
-            "--system", metavar="NAME", help="who wrote them; else the model_name column, else the file's name"
+            "--system",
+            type=at_most(80),
+            metavar="NAME",
+            help="who wrote them; else the model_name column, else the file's name",
         )
         parser.add_argument(
             "--kind", choices=SystemKind.values, default=SystemKind.API, help="kind of a system not known yet (api)"

@@ -1,24 +1,13 @@
 """Load a study written down as a folder of TOML files."""
 
-from argparse import ArgumentParser, ArgumentTypeError
+from argparse import ArgumentParser
 from pathlib import Path
 from typing import Any
 
-from django.core.exceptions import ValidationError
-from django.core.validators import validate_slug
-
 from annotation.command import StudyCommand
 from annotation.models import Study, StudyStatus
+from annotation.options import at_most, slug
 from annotation.study_files import count_splits, read_study_files
-
-
-def slug(text: str) -> str:
-    """The text, if it may be a slug; else argparse ends with usage."""
-    try:
-        validate_slug(text)
-    except ValidationError as error:
-        raise ArgumentTypeError(f"{text!r} may hold only letters, digits, - and _") from error
-    return text
 
 
 class Command(StudyCommand):
@@ -28,8 +17,8 @@ class Command(StudyCommand):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("path", type=Path, help="the study's folder")
-        parser.add_argument("--slug", type=slug, help="load it under another slug than study.toml gives")
-        parser.add_argument("--title", help="load it under another title than study.toml gives")
+        parser.add_argument("--slug", type=slug(), help="load it under another slug than study.toml gives")
+        parser.add_argument("--title", type=at_most(200), help="load it under another title than study.toml gives")
         parser.add_argument("--open", action="store_true", help="open the study to participants")
         parser.add_argument("--if-missing", action="store_true", help="leave a study of that slug as it is")
 

@@ -11,8 +11,8 @@ from annotation.command import StudyCommand
 from annotation.comparisons import system_named
 from annotation.design_summary import summarise_design
 from annotation.designs import RANGES, DesignPlan, discard_design, draw_design
-from annotation.management.commands.load_study import slug
 from annotation.models import Study
+from annotation.options import slug
 
 
 class Command(StudyCommand):
@@ -27,7 +27,7 @@ class Command(StudyCommand):
     def add_arguments(self, parser: ArgumentParser) -> None:
         add = parser.add_argument
         add("--study", required=True, help="slug of the study")
-        add("--name", required=True, type=slug, help="of the design, once a study")
+        add("--name", required=True, type=slug(60), help="of the design, once a study")
         add("--system", required=True, action="append", metavar="NAME", help="a system to compare: two or more")
         add("--against", metavar="NAME", help="compare each other system with this one (default: all pairs of systems)")
         add("--prompts", required=True, type=int, metavar="N", help="prompts drawn from the test split")

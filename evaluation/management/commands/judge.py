@@ -7,6 +7,7 @@ from django.db import transaction
 
 from annotation.command import StudyCommand
 from annotation.models import Assignment, Comparison, Study
+from annotation.options import at_most
 from evaluation import llm_judge, reward_judge
 from evaluation.judging import JudgeSpec, chosen_comparisons, ensure_judge, plan
 from evaluation.local_server import TOY_PREFIX
@@ -25,9 +26,11 @@ class Command(StudyCommand):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--study", required=True)
-        parser.add_argument("--name", required=True, help="the judge's name in reports")
-        parser.add_argument("--endpoint", help="URL of an OpenAI-compatible server; key in ATTUNE_JUDGE_API_KEY")
-        parser.add_argument("--model", help="name of the model at the endpoint")
+        parser.add_argument("--name", required=True, type=at_most(80), help="the judge's name in reports")
+        parser.add_argument(
+            "--endpoint", type=at_most(300), help="URL of an OpenAI-compatible server; key in ATTUNE_JUDGE_API_KEY"
+        )
+        parser.add_argument("--model", type=at_most(200), help="name of the model at the endpoint")
         parser.add_argument(
             "--toy", action="store_true", help="label the judge as one whose opinions are worth nothing"
         )

@@ -8,7 +8,7 @@ from django.core.management import call_command
 
 from annotation.command import StudyCommand
 from annotation.errors import InputError
-from annotation.management.commands.load_study import slug
+from annotation.options import slug
 from evaluation.paper_systems import PHASES, SCALES, parse_seeds
 from evaluation.reproduction import Job, Reproduction
 
@@ -35,7 +35,7 @@ participants. Stopped anywhere, the same command goes on; finished, it prints th
         parser.add_argument("--model", help="base model of the systems, in place of the recipe's")
         parser.add_argument("--encoder", help="base model of reward models and scorers, in place of the recipe's")
         parser.add_argument("--scorer-encoder", metavar="ENCODER", help="base model of the scorers, if another")
-        parser.add_argument("--name", type=slug, help="what names of runs begin with (paper, or STUDY-paper)")
+        parser.add_argument("--name", type=slug(), help="what names of runs begin with (paper, or STUDY-paper)")
         parser.add_argument("--output", type=Path, metavar="DIR", help="folder of summary and figure")
         parser.add_argument("--json", action="store_true", help="print the summary instead of the tables")
 

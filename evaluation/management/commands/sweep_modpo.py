@@ -5,7 +5,7 @@ from django.core.management.base import CommandParser
 from annotation.command import StudyCommand
 from annotation.errors import InputError
 from annotation.models import Split, Study
-from annotation.options import keyed, keyed_numbers
+from annotation.options import keyed, keyed_numbers, run_name
 from evaluation.sweep import (
     WEIGHTS,
     Evaluation,
@@ -41,7 +41,9 @@ the Pareto front. Stopped and started again, it goes on."""
         parser.add_argument(
             "--criterion", action="append", required=True, metavar="CRITERION", help="one of the margin; repeat it"
         )
-        parser.add_argument("--name", required=True, help="name of the sweep, with which the policies' names begin")
+        parser.add_argument(
+            "--name", required=True, type=run_name, help="name of the sweep, with which the policies' names begin"
+        )
         points = parser.add_mutually_exclusive_group()
         points.add_argument(
             "--weights",

@@ -8,6 +8,7 @@ from django.core.management.base import CommandError, CommandParser
 from annotation.command import StudyCommand
 from annotation.errors import InputError, StudyError
 from annotation.models import Prompt, Split, Study, System, SystemKind
+from annotation.options import at_most, run_name
 from training.models import ADAPTER_KINDS, Run, RunKind
 from training.runs import RunPlan, finished_run, recorded_run
 
@@ -54,7 +55,9 @@ With --endpoint the model is asked there, at a server such as vLLM, each respons
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--study", required=True)
-        parser.add_argument("--system", required=True, help="name of the system that the responses are by")
+        parser.add_argument(
+            "--system", required=True, type=at_most(80), help="name of the system that the responses are by"
+        )
         parser.add_argument("--run", help="run whose adapter writes (default: the base model)")
         parser.add_argument(
             "--model",
@@ -71,7 +74,7 @@ With --endpoint the model is asked there, at a server such as vLLM, each respons
         parser.add_argument(
             "--batch-size", type=int, default=32, help="responses written at a time, without --endpoint"
         )
-        parser.add_argument("--name", default="", help="name of the run")
+        parser.add_argument("--name", type=run_name, default="", help="name of the run")
         parser.add_argument("--json", action="store_true")
         self.add_endpoint_arguments(parser)
 
