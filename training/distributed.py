@@ -6,6 +6,7 @@ The first process alone talks to the database and to people, and hands each trai
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
@@ -45,12 +46,27 @@ def require_launch(*, four_bit: bool) -> None:
 
 @contextmanager
 def leading() -> Iterator[None]:
-    """The first process's part: whatever happens inside, the others are told when there is no more to train."""
+    """The first process's part: whatever happens inside, the others are told when there is no more to train.
+
+    But not where training broke off: they are in the midst of it and would not hear. The launcher ends them once this
+    process has ended.
+    """
+    _others.train = False
     try:
         yield
     finally:
-        if processes() > 1:
+        if processes() > 1 and not _others.train:
             _share(None)
+
+
+@dataclass
+class Others:
+    """What the other processes do: `train`, or wait to be told."""
+
+    train: bool = False
+
+
+_others = Others()
 
 
 def train_together(task: Any, place: Any) -> dict[str, Any]:
@@ -59,7 +75,10 @@ def train_together(task: Any, place: Any) -> dict[str, Any]:
 
     if processes() > 1:
         _share((task, place))
-    return train_policy(task, place)
+    _others.train = True
+    metrics = train_policy(task, place)
+    _others.train = False
+    return metrics
 
 
 def follow() -> None:

@@ -19,13 +19,13 @@ from transformers.trainer_utils import get_last_checkpoint
 from transformers.utils.import_utils import is_bitsandbytes_available
 from trl.trainer import utils as trl_utils
 
-from annotation.errors import InputError, StudyError
+from annotation.errors import InputError
 from training.language_models import load_policy
 from training.order import training_order
 from training.progress import quiet_libraries, report_steps
 from training.recipes import PolicyRecipe
 from training.reference_cache import ReferenceCache
-from training.runs import HEARTBEAT
+from training.runs import DivergedError
 
 # TRL types its trainer's model and data sets as anything they could be; here they are LoRA on a causal model and
 # map-style data sets.
@@ -85,13 +85,13 @@ def train_policy(task: PolicyTask, place: Workplace) -> Metrics:
 
     Raises:
         InputError: the base model cannot be loaded, or all pairs are longer than the window.
-        StudyError: the loss is no longer a number.
+        DivergedError: the loss is no longer a number.
     """
     quiet_libraries()
     shutil.rmtree(place.scratch, ignore_errors=True)
     place.scratch.mkdir(parents=True)
     trainer, metrics = task.build(place)
-    report_steps(trainer, task.label, place.folder / HEARTBEAT)
+    report_steps(trainer, task.label)
     # Whether reference log-probabilities came from the cache must not change what is drawn from here on.
     set_seed(task.recipe.seed)
     checkpoint = last_checkpoint(place.checkpoints)
@@ -99,7 +99,7 @@ def train_policy(task: PolicyTask, place: Workplace) -> Metrics:
     history = trainer.state.log_history
     curves = read_curves(history)
     if not all(math.isfinite(loss) for _, loss in curves["loss"]):
-        raise StudyError("the loss is no longer a number: lower --learning-rate")
+        raise DivergedError("the loss is no longer a number: lower --learning-rate")
     metrics |= {"updates": trainer.state.global_step, "train_seconds": _last(history, "train_runtime")}
     metrics |= task.measure(trainer, curves)
     metrics["curves"] = curves

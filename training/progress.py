@@ -1,7 +1,6 @@
 """Progress of the training libraries: one bar on stderr in place of their many, and stdout left to the result."""
 
 import warnings
-from pathlib import Path
 from typing import Any
 
 import datasets
@@ -28,11 +27,10 @@ def quiet_libraries() -> None:
 
 
 class StepProgress(TrainerCallback):
-    """A bar over updates with the last loss, margin and accuracy; and a sign of life in a file."""
+    """A bar over updates with the last loss, margin and accuracy."""
 
-    def __init__(self, label: str, heartbeat: Path | None) -> None:
+    def __init__(self, label: str) -> None:
         self.label = label
-        self.heartbeat = heartbeat
         self.bar: Any = None
 
     def on_train_begin(
@@ -44,8 +42,6 @@ class StepProgress(TrainerCallback):
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         if self.bar is not None:
             self.bar.update()
-            if self.heartbeat:
-                self.heartbeat.touch()
 
     def on_log(
         self,
@@ -66,8 +62,8 @@ class StepProgress(TrainerCallback):
             self.bar.close()
 
 
-def report_steps(trainer: Trainer, label: str, heartbeat: Path | None = None) -> None:
+def report_steps(trainer: Trainer, label: str) -> None:
     """Let the trainer report through StepProgress alone: its own callbacks write the logs to stdout."""
     trainer.remove_callback(ProgressCallback)
     trainer.remove_callback(PrinterCallback)
-    trainer.add_callback(StepProgress(label, heartbeat))
+    trainer.add_callback(StepProgress(label))

@@ -1,6 +1,7 @@
 """Runs: a folder written under a temporary name and renamed when done, and the database row that tells of it."""
 
 import dataclasses
+import fcntl
 import hashlib
 import importlib.metadata
 import json
@@ -9,15 +10,16 @@ import platform
 import shutil
 import socket
 import subprocess
+import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from django.conf import settings
-from django.db import transaction
+from django.db import connection, transaction
 from django.utils import timezone
 
 from annotation.errors import InputError, StudyError
@@ -26,6 +28,7 @@ from training.model_card import model_card
 from training.models import PreferenceDataset, Run, RunStatus
 
 HEARTBEAT = "heartbeat"
+HEARTBEAT_SECONDS = 30
 # Seconds after which a run that another machine began counts as stopped.
 SILENCE = 600
 LIBRARIES = ("torch", "transformers", "trl", "peft", "datasets", "accelerate")
@@ -70,37 +73,72 @@ class RunInProgress:
     metrics: dict[str, Any] = field(default_factory=dict)
 
 
+class DivergedError(StudyError):
+    """Training went astray, and would again from its checkpoints."""
+
+
 @contextmanager
 def recorded_run(plan: RunPlan) -> Iterator[RunInProgress]:
     """Record what happens inside as a run. If it fails, the row says why and no file is left.
 
-    A resumable run whose process was killed or interrupted keeps its checkpoints; the same plan again goes on from
-    them.
+    A resumable run that was stopped, by a signal or by an error, keeps its checkpoints; the same plan again goes on
+    from them.
 
     Raises:
         InputError: the name or the output folder is taken, or holds checkpoints of another plan.
         StudyError: what happened inside failed.
     """
-    row, final = _row(plan)
-    name, staging = row.name, staging_folder(final)
+    row, final, life = _row(plan)
+    staging = staging_folder(final)
     started = time.monotonic()
     run = RunInProgress(row=row, folder=staging)
-    try:
-        yield run
-        run.metrics["seconds"] = round(time.monotonic() - started, 1)
-        _write_record(run, plan)
-        staging.rename(final)
-    except BaseException as error:
-        if plan.resumable and not isinstance(error, Exception) and has_checkpoints(staging):
-            raise
-        shutil.rmtree(staging, ignore_errors=True)
-        _fail(run.row, error)
-        if isinstance(error, StudyError) or not isinstance(error, Exception):
-            raise
-        raise StudyError(f"run {name} failed: {one_line(error)} (--traceback shows where)") from error
-    run.row.metrics = run.metrics
-    run.row.status, run.row.finished_at = RunStatus.DONE, timezone.now()
-    run.row.save(update_fields=["metrics", "status", "finished_at"])
+    with life:
+        # A server closes a connection that has been idle for hours; the next query opens one.
+        _let_database_rest()
+        try:
+            yield run
+            run.metrics["seconds"] = round(time.monotonic() - started, 1)
+            _let_database_rest()
+            _write_record(run, plan)
+            staging.rename(final)
+            (final / HEARTBEAT).unlink()
+        except BaseException as error:
+            _let_database_rest()
+            told = _stop(run, plan, error)
+            if told is error:
+                raise
+            raise told from error
+    _finish(run.row, run.metrics)
+
+
+def _let_database_rest() -> None:
+    if not connection.in_atomic_block:
+        connection.close()
+
+
+def _stop(run: RunInProgress, plan: RunPlan, error: BaseException) -> BaseException:
+    """Keep checkpoints to go on from, else nothing but the row; what people are told."""
+    if plan.resumable and has_checkpoints(run.folder) and not isinstance(error, DivergedError):
+        if not isinstance(error, Exception):
+            return error
+        run.row.error = one_line(error)
+        run.row.save(update_fields=["error"])
+        return StudyError(
+            f"run {run.row.name} stopped: {run.row.error}. Its checkpoints are kept: the same command goes on from "
+            f"them; to give them up remove {run.folder}"
+        )
+    name = run.row.name
+    shutil.rmtree(run.folder, ignore_errors=True)
+    _fail(run.row, error)
+    if isinstance(error, StudyError) or not isinstance(error, Exception):
+        return error
+    return StudyError(f"run {name} failed: {one_line(error)} (--traceback shows where)")
+
+
+def _finish(row: Run, metrics: dict[str, Any]) -> None:
+    row.metrics, row.error = metrics, ""
+    row.status, row.finished_at = RunStatus.DONE, timezone.now()
+    row.save(update_fields=["metrics", "error", "status", "finished_at"])
 
 
 def staging_folder(final: Path) -> Path:
@@ -112,22 +150,37 @@ def has_checkpoints(staging: Path) -> bool:
     return any(staging.glob("checkpoints/checkpoint-*/trainer_state.json"))
 
 
-def _row(plan: RunPlan) -> tuple[Run, Path]:
-    """The row and the final folder: those of a stopped run of the same plan, else new ones."""
+def _row(plan: RunPlan) -> tuple[Run, Path, "SignOfLife"]:
+    """The row, the final folder and a sign of life: those of a stopped run of the same plan, else new ones."""
     stopped = [row for row in Run.objects.filter(status=RunStatus.RUNNING, kind=plan.kind) if not is_alive(row)]
+    for row in [row for row in stopped if _has_record(row)]:
+        # Killed, or cut off from the database, between its last file and its row.
+        _finish(row, read_record(row.folder)["metrics"])
+        stopped.remove(row)
     for row in stopped:
         if _is_same(row, plan) and has_checkpoints(staging_folder(row.folder)):
+            life = SignOfLife(staging_folder(row.folder))
             row.environment |= {"process": _process(), "resumed": row.environment.get("resumed", 0) + 1}
             row.save(update_fields=["environment"])
-            return row, row.folder
+            return row, row.folder, life
     name = plan.name or f"{plan.stem or plan.kind}-{timezone.now():%Y%m%d-%H%M%S}"
     final = (plan.output or Path(settings.VAR_DIR) / "runs" / name).resolve()
     for row in stopped:
         if row.name == name or row.folder == final:
             _let_go(row)
     _require_free(name, final)
-    staging_folder(final).mkdir(parents=True)
-    return _start(plan, name, final), final
+    (staging := staging_folder(final)).mkdir(parents=True)
+    # Before the row is seen by others: one without a sign of life is dead.
+    life = SignOfLife(staging)
+    try:
+        return _start(plan, name, final), final, life
+    except BaseException:
+        shutil.rmtree(staging, ignore_errors=True)
+        raise
+
+
+def _has_record(row: Run) -> bool:
+    return (row.folder / "run.json").is_file() and read_record(row.folder)["name"] == row.name
 
 
 def _is_same(row: Run, plan: RunPlan) -> bool:
@@ -165,23 +218,62 @@ def _let_go(row: Run) -> None:
     _fail(row, StudyError("killed"))
 
 
-def is_alive(row: Run) -> bool:
-    """Whether the process of an unfinished run still works: it exists, or on another machine has shown itself."""
-    process = row.environment.get("process", {})
-    if process.get("host") == socket.gethostname():
-        return _exists(process["pid"])
-    heartbeat = staging_folder(row.folder) / HEARTBEAT
-    return heartbeat.exists() and time.time() - heartbeat.stat().st_mtime < SILENCE
+class SignOfLife:
+    """A file in a run's folder that its process keeps locked, which the kernel undoes when it ends, however it ends.
+
+    For other machines, which may see no locks, its time is renewed too.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        """
+        Raises:
+            InputError: another process holds it.
+        """
+        self.path = folder / HEARTBEAT
+        self.file = self.path.open("a")
+        self.path.touch()
+        for _ in range(20):
+            if _locks(self.file, fcntl.LOCK_EX):
+                break
+            # Whoever asks whether it is alive locks it for a moment.
+            time.sleep(0.01)
+        else:
+            raise InputError(f"{folder} is of a run that another process works at: let it finish")
+        self.over = threading.Event()
+
+    def __enter__(self) -> None:
+        threading.Thread(target=self._beat, daemon=True).start()
+
+    def __exit__(self, *args: object) -> None:
+        self.over.set()
+        self.file.close()
+
+    def _beat(self) -> None:
+        while not self.over.wait(HEARTBEAT_SECONDS):
+            with suppress(OSError):
+                os.utime(self.path)
 
 
-def _exists(pid: int) -> bool:
+def _locks(file: IO[str], kind: int) -> bool:
+    """Whether no other process has locked the file otherwise; on a file system without locks none has."""
     try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
+        fcntl.flock(file, kind | fcntl.LOCK_NB)
+    except BlockingIOError:
         return False
-    except PermissionError:
+    except OSError:
         return True
     return True
+
+
+def is_alive(row: Run) -> bool:
+    """Whether the process of an unfinished run still works: it holds its file or, on another machine, renews it."""
+    path = staging_folder(row.folder) / HEARTBEAT
+    if not path.is_file():
+        return False
+    if row.environment.get("process", {}).get("host") != socket.gethostname():
+        return time.time() - path.stat().st_mtime < SILENCE
+    with path.open() as file:
+        return not _locks(file, fcntl.LOCK_SH)
 
 
 def _require_free(name: str, folder: Path) -> None:
@@ -243,7 +335,6 @@ def _write_record(run: RunInProgress, plan: RunPlan) -> None:
         "started_at": run.row.started_at.isoformat(),
         "finished_at": timezone.now().isoformat(),
     }
-    (run.folder / HEARTBEAT).unlink(missing_ok=True)
     (run.folder / "run.json").write_text(json.dumps(record, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
     (run.folder / "README.md").write_text(model_card(record), encoding="utf-8")
 

@@ -1,7 +1,6 @@
 """Runs and data sets in the admin: the list, the page of a run, two runs side by side."""
 
 import json
-import os
 import random
 import re
 import socket
@@ -17,6 +16,7 @@ from tests.factories import counter, make_participant, make_study, make_system
 from training.lineage import Lineage, provenance
 from training.models import PreferenceDataset, Run, RunKind, RunStatus
 from training.run_pages import duration, state_of
+from training.runs import SignOfLife
 
 pytestmark = pytest.mark.django_db
 
@@ -348,19 +348,24 @@ def test_a_running_run_says_how_far_it_is(viewer, settings, tmp_path):
         (state / f"checkpoint-{step}").mkdir(parents=True)
         log = {"global_step": step, "max_steps": 90, "log_history": [{"loss": loss}, {"eval_loss": 1}]}
         (state / f"checkpoint-{step}" / "trainer_state.json").write_text(json.dumps(log))
-    process = {"host": socket.gethostname(), "pid": os.getpid()}
+    process = {"host": socket.gethostname()}
     run = make_run("now", status=RunStatus.RUNNING, path="runs/now", environment={"process": process})
-    text = text_of(viewer.get(page_of(run)))
+    with SignOfLife(state.parent):
+        text = text_of(viewer.get(page_of(run)))
+        assert "Running" in text_of(viewer.get(reverse(LIST)))
     assert "It is running" in text
     assert "Its last checkpoint is of update 20 of 90, with a loss of 0.450." in text
-    assert "Running" in text_of(viewer.get(reverse(LIST)))
 
 
 def test_a_run_whose_process_is_gone_is_shown_as_stopped(viewer):
-    process = {"host": socket.gethostname(), "pid": 2**22 + 1}
-    run = make_run("dead", status=RunStatus.RUNNING, path="runs/dead", environment={"process": process})
+    process = {"host": socket.gethostname()}
+    run = make_run(
+        "dead", status=RunStatus.RUNNING, path="runs/dead", environment={"process": process}, error="the GPU was full"
+    )
     assert state_of(run) == "Stopped"
-    assert "It left no checkpoint" in text_of(viewer.get(page_of(run)))
+    text = text_of(viewer.get(page_of(run)))
+    assert "It left no checkpoint" in text
+    assert "the GPU was full" in text
 
 
 def test_curves_of_older_runs_are_left_out(viewer):

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -129,6 +130,20 @@ def test_a_mistake_ends_all_processes_with_one_line(site, data, tmp_path):
     done = run_modpo(site, *launcher, **{**data, "weight": ["empathy=0.5", "safety=0.6"]}, output=tmp_path / "o")
     assert done.returncode == 1
     assert done.stderr.count("the weights sum to 1.1") == 1
+    assert not list(tmp_path.glob(".o*"))
+
+
+@pytest.mark.django_db
+def test_a_failure_of_the_first_process_amid_training_ends_all(site, data, tmp_path):
+    # It alone writes to the cache of references, which takes none here, while the others go on to train.
+    cache = tmp_path / "site" / "cache" / "reference_logps.sqlite3"
+    cache.parent.mkdir(exist_ok=True)
+    with sqlite3.connect(cache) as connection:
+        connection.execute("CREATE TABLE logps (key TEXT PRIMARY KEY, logp REAL NOT NULL CHECK (logp > 0))")
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    done = run_modpo(site, *launcher, **data, output=tmp_path / "o")
+    assert done.returncode == 1
+    assert done.stderr.count("CHECK constraint failed: logp > 0 (--traceback") == 1
     assert not list(tmp_path.glob(".o*"))
 
 

@@ -3,13 +3,25 @@
 import json
 import os
 import socket
+import time
 
 import pytest
+from django.db import OperationalError, connection
 
 from annotation.errors import InputError, StudyError
 from tests.factories import make_participant, make_study, make_system
 from training.models import PreferenceDataset, Run, RunKind, RunStatus
-from training.runs import RunPlan, finished_run, read_record, recorded_run
+from training.runs import (
+    SILENCE,
+    DivergedError,
+    RunPlan,
+    SignOfLife,
+    finished_run,
+    has_checkpoints,
+    is_alive,
+    read_record,
+    recorded_run,
+)
 
 pytestmark = pytest.mark.django_db
 
@@ -119,26 +131,125 @@ def test_a_name_or_a_folder_is_taken_once(var):
     assert Run.objects.count() == 1
 
 
-def test_a_run_that_is_still_going_keeps_its_name(var):
-    process = {"host": socket.gethostname(), "pid": os.getpid()}
-    Run.objects.create(name="one", kind=RunKind.DPO, path="runs/one", environment={"process": process})
-    with pytest.raises(InputError, match="run one exists"), recorded_run(plan(name="one")):
-        pass
+def left_running(var, name="one", **environment):
+    """The row and the staging folder of a run whose process has gone, with a checkpoint."""
+    row = Run.objects.create(
+        name=name,
+        kind=RunKind.DPO,
+        config=plan().config,
+        path=f"runs/{name}",
+        environment={"process": {"host": socket.gethostname()}, "inputs": [], "simulated": False, **environment},
+    )
+    checkpoint = var / "runs" / f".{name}.partial" / "checkpoints" / "checkpoint-3"
+    checkpoint.mkdir(parents=True)
+    (checkpoint / "trainer_state.json").write_text("{}")
+    return row, checkpoint.parents[1]
+
+
+def test_a_run_that_is_still_going_keeps_its_name():
+    with recorded_run(plan(name="one")) as run:
+        assert is_alive(run.row)
+        with pytest.raises(InputError, match="run one exists"), recorded_run(plan(name="one")):
+            pass
+        assert run.folder.is_dir()
+    assert not is_alive(run.row)
 
 
 def test_a_killed_run_gives_its_name_back(var):
-    gone = 2**22 + 1  # above the largest process id of Linux
-    Run.objects.create(
-        name="one",
-        kind=RunKind.DPO,
-        path="runs/one",
-        environment={"process": {"host": socket.gethostname(), "pid": gone}},
-    )
+    # As after a restart of its container, in which it has the host and the number that this process has.
+    process = {"host": socket.gethostname(), "pid": os.getpid()}
+    Run.objects.create(name="one", kind=RunKind.DPO, path="runs/one", environment={"process": process})
     (var / "runs" / ".one.partial").mkdir(parents=True)
     with recorded_run(plan(name="one")):
         pass
     assert Run.objects.filter(status=RunStatus.FAILED).get().error == "killed"
     assert [path.name for path in (var / "runs").iterdir()] == ["one"]
+
+
+def test_two_processes_do_not_both_go_on_with_a_stopped_run(var, monkeypatch):
+    _, staging = left_running(var)
+    with SignOfLife(staging):
+        # It looked dead to this process a moment ago.
+        monkeypatch.setattr("training.runs.is_alive", lambda row: False)
+        with pytest.raises(InputError, match="another process works at"), recorded_run(plan(resumable=True)):
+            pass
+    assert has_checkpoints(staging)
+
+
+@pytest.mark.parametrize("silence", [0, SILENCE + 1])
+def test_a_run_of_another_machine_is_dead_after_a_silence(var, silence):
+    row, staging = left_running(var, process={"host": "elsewhere"})
+    (staging / "heartbeat").touch()
+    then = time.time() - silence
+    os.utime(staging / "heartbeat", (then, then))
+    assert is_alive(row) == (silence == 0)
+
+
+def test_a_run_shows_itself_all_the_time(var, monkeypatch):
+    monkeypatch.setattr("training.runs.HEARTBEAT_SECONDS", 0.01)
+    with recorded_run(plan(name="one")) as run:
+        file = run.folder / "heartbeat"
+        os.utime(file, (0, 0))
+        deadline = time.monotonic() + 20
+        while file.stat().st_mtime == 0:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+    assert [path.name for path in (var / "runs" / "one").iterdir() if path.name == "heartbeat"] == []
+
+
+@pytest.mark.parametrize("error", [RuntimeError("CUDA out of memory\nat line 3"), InputError("the hub is offline")])
+def test_an_error_keeps_the_checkpoints_of_a_resumable_run(var, error):
+    row, staging = left_running(var)
+
+    def break_off():
+        with recorded_run(plan(resumable=True)):
+            raise error
+
+    reason = str(error).splitlines()[0]
+    with pytest.raises(StudyError, match=f"^run one stopped: {reason}. Its checkpoints are kept: the same command"):
+        break_off()
+    row.refresh_from_db()
+    assert (row.status, row.error) == (RunStatus.RUNNING, reason)
+    with recorded_run(plan(resumable=True)) as run:
+        assert run.folder == staging
+        assert has_checkpoints(staging)
+    row.refresh_from_db()
+    assert (row.status, row.error, row.environment["resumed"]) == (RunStatus.DONE, "", 2)
+
+
+def test_a_run_that_went_astray_keeps_nothing(var):
+    _, staging = left_running(var)
+    with pytest.raises(DivergedError), recorded_run(plan(resumable=True)):
+        raise DivergedError("the loss is no longer a number")
+    assert not staging.exists()
+    assert Run.objects.get().status == RunStatus.FAILED
+
+
+def test_a_run_that_was_cut_off_after_its_last_file_is_finished_by_the_next(var, monkeypatch):
+    def cut_off(*args):
+        raise OperationalError("the server closed the connection")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("training.runs._finish", cut_off)
+        with pytest.raises(OperationalError), recorded_run(plan(name="one")) as run:
+            run.metrics["loss"] = 0.5
+    assert Run.objects.get().status == RunStatus.RUNNING
+    with pytest.raises(InputError, match="run one exists"), recorded_run(plan(name="one")):
+        pass
+    row = finished_run("one", RunKind.DPO)
+    assert row.metrics["loss"] == 0.5
+    assert (row.folder / "run.json").is_file()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_connection_that_broke_during_training_costs_nothing(var):
+    dataset = make_dataset(study := make_study(), make_participant(study).rater)
+    with recorded_run(plan(name="one", datasets=[PreferenceDataset.objects.get(pk=dataset.pk)])):
+        assert connection.connection is None
+        connection.ensure_connection()
+        # As a server that was restarted leaves it: open for us, of no use.
+        connection.connection.close()
+    assert finished_run("one", RunKind.DPO).folder.is_dir()
 
 
 def test_a_new_system_comes_with_its_run_or_not_at_all(var):
