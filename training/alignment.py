@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from training.policy import PolicyTask
 
 HELD_OUT = 0.1
+LEFT_OUT: dict[str, str] = {RunKind.JOINT_DPO: "for which another criterion has none on the same prompt"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,6 +122,7 @@ def _joint(job: Alignment, model: str) -> "PolicyTask":
         weights=dict(job.weights.values),
         bundles=[bundle for bundle in bundled if bundle[0].prompt_id not in prompts],
         held_out=[bundle for bundle in bundled if bundle[0].prompt_id in prompts],
+        dropped=sum(len(job.sources[key].pairs) for key in job.weights.values) - sum(map(len, bundled)),
     )
 
 
@@ -136,6 +138,8 @@ def result_line(run: Run) -> str:
     curve = run.metrics["curves"]["loss"]
     line = f"{run.name}: loss {curve[0][1]:.3f} -> {curve[-1][1]:.3f} in {curve[-1][0]:.0f} updates, "
     line += f"{run.metrics['seconds']:.0f} s; "
+    if dropped := run.metrics.get("dropped_pairs"):
+        line += f"{dropped} pairs left out, {LEFT_OUT.get(run.kind, 'whose prompts fill the window')}; "
     if preference := run.metrics.get("held_out_preference"):
         line += (
             f"orders {preference['value']:.0%} ({preference['low']:.0%} to {preference['high']:.0%}) of "

@@ -64,6 +64,9 @@ class Generator:
         if adapter:
             model = PeftModel.from_pretrained(model, str(adapter)).merge_and_unload()
         self.model: Any = model.to("cuda" if torch.cuda.is_available() else "cpu").eval()
+        # Some models end a turn by another token than a text.
+        own = self.model.generation_config.eos_token_id
+        self.ends = {self.tokenizer.eos_token_id, *(own if isinstance(own, list) else [own])} - {None}
 
     def write(self, prompts: Sequence[str], sampling: Sampling, *, seed: int) -> list[str]:
         """A response to each prompt, given as the user's turn and nothing else. Empty where the model wrote nothing."""
@@ -84,7 +87,7 @@ class Generator:
                 top_p=sampling.top_p,
                 top_k=0,
                 max_new_tokens=sampling.max_new_tokens,
-                eos_token_id=self.tokenizer.eos_token_id,
+                eos_token_id=sorted(self.ends),
                 pad_token_id=self.tokenizer.pad_token_id,
             )
         written = output[:, inputs["input_ids"].shape[1] :]

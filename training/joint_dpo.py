@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from statistics import fmean
 from typing import Any
 
 from torch import Tensor
@@ -69,6 +70,8 @@ class JointTask:
     weights: Mapping[str, float]
     bundles: Sequence[Bundle]
     held_out: Sequence[Bundle]
+    # Pairs that found no partner on each other criterion.
+    dropped: int = 0
 
     def build(self, place: Workplace) -> tuple[Trainer, Metrics]:
         criteria = len(self.weights)
@@ -86,7 +89,14 @@ class JointTask:
         trainer.joint_weights = list(self.weights.values())
         lengths = trainer.train_dataset["length"]
         longest = [max(lengths[start : start + criteria]) for start in range(0, len(lengths), criteria)]
-        trainer.train_dataset = in_training_order(trainer.train_dataset, longest, self.recipe, rows_each=criteria)
+        trainer.train_dataset = in_training_order(
+            trainer.train_dataset,
+            longest,
+            self.recipe,
+            rows_each=criteria,
+            weights=[fmean(pair.weight for pair in bundle) for bundle in self.bundles],
+        )
+        metrics["dropped_pairs"] = self.dropped
         return trainer, metrics
 
     def measure(self, trainer: Trainer, curves: dict[str, list[list[float]]]) -> Metrics:

@@ -139,9 +139,21 @@ def _last(history: Sequence[dict[str, Any]], name: str) -> Any:
     return next((entry[name] for entry in reversed(history) if name in entry), None)
 
 
-def in_training_order(dataset: Any, lengths: Sequence[int], recipe: PolicyRecipe, *, rows_each: int = 1) -> Any:
-    """All passes over a data set as one, in a fixed order. `rows_each` rows that follow one another stay together."""
-    order = training_order(lengths, epochs=recipe.epochs, batch_size=update_size(recipe), seed=recipe.seed)
+def in_training_order(
+    dataset: Any,
+    lengths: Sequence[int],
+    recipe: PolicyRecipe,
+    *,
+    rows_each: int = 1,
+    weights: Sequence[float] | None = None,
+) -> Any:
+    """All passes over a data set as one, in a fixed order. `rows_each` rows that follow one another stay together.
+
+    TRL's losses have no weights. To draw a pair in proportion to its weight gives the same gradient in the mean.
+    """
+    order = training_order(
+        lengths, epochs=recipe.epochs, batch_size=update_size(recipe), seed=recipe.seed, weights=weights
+    )
     return dataset.select([rows_each * index + row for index in order for row in range(rows_each)])
 
 
@@ -238,6 +250,13 @@ def load_base(source: str, recipe: PolicyRecipe) -> PreTrainedModel:
     if recipe.four_bit:
         _keep_trainable(model)
     return model
+
+
+def require_room(trainer: Trainer, recipe: PolicyRecipe) -> None:
+    """Raise InputError where prompts leave no response any room in the window, in training or held out."""
+    for data, which in ((trainer.train_dataset, "every prompt"), (trainer.eval_dataset, "every held-out prompt")):
+        if data is not None and not len(data):
+            raise InputError(f"{which} fills --max-length {recipe.max_length} alone: raise it")
 
 
 def score_responses_alone(trainer: Trainer) -> None:

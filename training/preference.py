@@ -1,6 +1,6 @@
 """DPO and MODPO on TRL's own trainer. MODPO reaches it as a shift of the reference log-probabilities."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,6 @@ from torch.utils.data import DataLoader
 from trl.trainer.dpo_config import DPOConfig
 from trl.trainer.dpo_trainer import DPOTrainer
 
-from annotation.errors import InputError
 from training.accuracy import pair_accuracy
 from training.language_models import load_tokenizer
 from training.modpo import Shift, Weights
@@ -27,6 +26,7 @@ from training.policy import (
     in_training_order,
     load_base,
     lora,
+    require_room,
     score_responses_alone,
     trainer_arguments,
     update_size,
@@ -58,32 +58,38 @@ class PreferenceTask:
         settings = trainer_arguments(self.recipe, place, pairs=len(self.pairs), held_out=len(self.held_out))
         # MODPO divides beta by the primary weight; DPO has weight 1.
         settings["beta"] = self.recipe.beta / self.weights.primary_weight
-        data = tuple(
+        written = tuple(
             pair_dataset(pairs, shifts, place.scratch / name)
             for name, pairs, shifts in (
                 ("train", self.pairs, self.shifts),
                 ("held_out", self.held_out, self.held_out_shifts),
             )
         )
-        trainer, metrics = build_dpo_trainer(DPOTrainer, self.source, self.recipe, settings, data, place.cache)
+        trainer, metrics = build_dpo_trainer(DPOTrainer, self.source, self.recipe, settings, written, place.cache)
         metrics["dropped_pairs"] = len(self.pairs) - metrics["train_pairs"]
         metrics["mean_margin"] = _mean([shift.margin(self.recipe.beta) for shift in self.shifts])
-        trainer.train_dataset = in_training_order(trainer.train_dataset, trainer.train_dataset["length"], self.recipe)
+        data = trainer.train_dataset
+        trainer.train_dataset = in_training_order(data, data["length"], self.recipe, weights=data["weight"])
         return trainer, metrics
 
     def measure(self, trainer: Trainer, curves: dict[str, list[list[float]]]) -> Metrics:
         """How the policy's own reward beta h, apart from the shift, orders held-out pairs."""
         beta, weight = self.recipe.beta, self.weights.primary_weight
-        margins = [beta * (row["chosen_shift"] - row["rejected_shift"]) for row in trainer.train_dataset]
+        margins = _margins(trainer.train_dataset, beta)
         size = update_size(self.recipe)
         # TRL logs the mean of (beta h - m) / w_k, pairs in the order of training.
         for point in curves.get("margin", []):
             step = int(point[0])
             point[1] = round(weight * point[1] + _mean(margins[(step - 1) * size : step * size]), 6)
-        held_out_margin = _mean([shift.margin(beta) for shift in self.held_out_shifts])
+        held_out_margin = _mean(_margins(trainer.eval_dataset or (), beta))
         for point in curves.get("eval_margin", []):
             point[1] = round(weight * point[1] + held_out_margin, 6)
         return held_out_preference(trainer, beta)
+
+
+def _margins(rows: Iterable[dict[str, Any]], beta: float) -> list[float]:
+    """m of each row that TRL kept."""
+    return [Shift(row["chosen_shift"], row["rejected_shift"]).margin(beta) for row in rows]
 
 
 def build_dpo_trainer(
@@ -97,7 +103,7 @@ def build_dpo_trainer(
     """A trainer of that class with reference columns, shift included, in training and held-out data.
 
     Raises:
-        InputError: no pair fits the window.
+        InputError: no pair fits the window, or none of those held out.
     """
     model = load_base(source, recipe)
     base_hash = model_hash(model)
@@ -112,8 +118,7 @@ def build_dpo_trainer(
         callbacks=callbacks(recipe, held_out=len(held_out or ())),
     )
     score_responses_alone(trainer)
-    if not len(trainer.train_dataset):
-        raise InputError(f"every prompt fills --max-length {recipe.max_length} alone: raise it")
+    require_room(trainer, recipe)
     trainer.train_dataset, computed = _with_reference(trainer, trainer.train_dataset, base_hash, cache)
     if held_out is not None:
         trainer.eval_dataset, more = _with_reference(trainer, trainer.eval_dataset, base_hash, cache)

@@ -1,17 +1,21 @@
 """Reference log-probabilities by content, so that runs on the same pairs, such as a sweep over weights, pay once."""
 
 import hashlib
+import json
 import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 
 import torch
-from torch import nn
+from transformers import PreTrainedModel
+
+# Where a model lies, and what wrote its settings down.
+NOT_CONTENT = {"_name_or_path", "transformers_version"}
 
 
 class ReferenceCache:
-    """A file of log-probabilities in nats. A key holds the model's weights and each token, so it cannot go stale."""
+    """A file of log-probabilities in nats. A key holds model, settings included, and each token: it cannot go stale."""
 
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -33,12 +37,16 @@ class ReferenceCache:
         return sqlite3.connect(self.path, timeout=60)
 
 
-def model_hash(model: nn.Module) -> str:
-    """SHA-256 over the names, types and values of a model's parameters, and the kind of device that computes."""
-    digest = hashlib.sha256()
+def model_hash(model: PreTrainedModel) -> str:
+    """SHA-256 over a model's settings, the names, types and values of its parameters, and the device that computes."""
+    settings = {key: value for key, value in model.config.to_diff_dict().items() if key not in NOT_CONTENT}
+    digest = hashlib.sha256(json.dumps(settings, sort_keys=True, default=str).encode())
     for name, parameter in model.named_parameters():
         digest.update(f"{name} {parameter.dtype} {parameter.device.type}".encode())
-        digest.update(parameter.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
+        # Of weights in 4 bits the scales are kept beside them.
+        state = getattr(parameter, "quant_state", None)
+        for tensor in (parameter, *(state.as_dict(packed=True).values() if state else ())):
+            digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
     return digest.hexdigest()
 
 

@@ -8,7 +8,6 @@ from datasets import Dataset, load_from_disk
 from trl.trainer.sft_config import SFTConfig
 from trl.trainer.sft_trainer import SFTTrainer
 
-from annotation.errors import InputError
 from training.language_models import load_tokenizer
 from training.pairs import PreferencePair
 from training.policy import (
@@ -19,6 +18,7 @@ from training.policy import (
     in_training_order,
     load_base,
     lora,
+    require_room,
     score_responses_alone,
     trainer_arguments,
 )
@@ -56,11 +56,11 @@ class SFTTask:
         )
         score_responses_alone(trainer)
         limit = self.recipe.max_length
-        taught = [any(label != IGNORED for label in labels[:limit]) for labels in trainer.train_dataset["labels"]]
-        trainer.train_dataset = trainer.train_dataset.select([row for row, some in enumerate(taught) if some])
+        trainer.train_dataset = _taught(trainer.train_dataset, limit)
+        if held_out is not None:
+            trainer.eval_dataset = _taught(trainer.eval_dataset, limit)
+        require_room(trainer, self.recipe)
         lengths = [len(ids) for ids in trainer.train_dataset["input_ids"]]
-        if not lengths:
-            raise InputError(f"every prompt fills --max-length {limit} alone: raise it")
         trainer.train_dataset = in_training_order(trainer.train_dataset, lengths, self.recipe)
         return trainer, {
             "train_responses": len(lengths),
@@ -71,6 +71,12 @@ class SFTTask:
     def measure(self, trainer: Trainer, curves: dict[str, list[list[float]]]) -> Metrics:
         """Loss per token of held-out responses, in nats."""
         return {"held_out_loss": trainer.evaluate()["eval_loss"]} if trainer.eval_dataset is not None else {}
+
+
+def _taught(dataset: Dataset, limit: int) -> Dataset:
+    """The rows of which a token that carries loss is within the window."""
+    taught = [any(label != IGNORED for label in labels[:limit]) for labels in dataset["labels"]]
+    return dataset.select([row for row, some in enumerate(taught) if some])
 
 
 def _demonstrations(pairs: Sequence[PreferencePair], folder: Path) -> Dataset:

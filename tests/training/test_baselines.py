@@ -166,8 +166,10 @@ def test_a_prompt_that_fills_the_window_teaches_sft_nothing(tiny_policy, pairs, 
     task = SFTTask(source=str(tiny_policy), recipe=RECIPE, pairs=[long, *pairs[1:3]], held_out=[])
     _, metrics = task.build(place)
     assert metrics["train_responses"] == 2
-    with pytest.raises(InputError, match="raise it"):
+    with pytest.raises(InputError, match="every prompt fills --max-length 64 alone: raise it"):
         replace(task, pairs=[long]).build(place)
+    with pytest.raises(InputError, match="every held-out prompt fills --max-length 64 alone: raise it"):
+        replace(task, pairs=pairs[1:3], held_out=[long]).build(place)
 
 
 @pytest.fixture
@@ -233,3 +235,14 @@ def test_a_joint_command_that_lacks_something_is_one_line(train, files, weight, 
     with pytest.raises(CommandError, match="criterion=file"):
         train("train_joint_dpo", weight=["empathy=0.5", "safety=0.5"], pairs=["empathy"])
     assert not Run.objects.filter(status=RunStatus.DONE).exists()
+
+
+@pytest.mark.django_db
+def test_pairs_without_a_partner_are_counted_and_told(train, two_criteria, tmp_path, capsys):
+    some = write_lines(tmp_path / "some.jsonl", [trl_pair(pair) for pair in two_criteria["safety"][:14]])
+    whole = write_lines(tmp_path / "whole.jsonl", [trl_pair(pair) for pair in two_criteria["empathy"]])
+    train(
+        "train_joint_dpo", weight=["empathy=0.5", "safety=0.5"], pairs=[f"empathy={whole}", f"safety={some}"], name="j"
+    )
+    assert "; 10 pairs left out, for which another criterion has none on the same prompt; " in capsys.readouterr().out
+    assert Run.objects.get().metrics["dropped_pairs"] == 10

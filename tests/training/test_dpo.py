@@ -7,6 +7,7 @@ import pytest
 import torch
 from django.core.management import CommandError, call_command
 
+from annotation.errors import InputError
 from tests.factories import (
     make_participant,
     make_prompt,
@@ -22,7 +23,7 @@ from training.modpo import Shift, only
 from training.policy import Workplace
 from training.preference import PreferenceTask
 from training.recipes import POLICY_RECIPES, PolicyRecipe
-from training.reference_cache import ReferenceCache, logp_key
+from training.reference_cache import ReferenceCache, logp_key, model_hash
 
 RECIPE = PolicyRecipe(model="tiny", epochs=2, rank=2, alpha=4, max_length=64, learning_rate=1e-2)
 
@@ -88,6 +89,52 @@ def test_the_cache_knows_the_model_and_each_token(tmp_path):
     assert len(keys | {logp_key("a", [1], [2, 3])}) == 5
     cache.put(dict.fromkeys(keys, -1.5))
     assert ReferenceCache(tmp_path / "logps").get([*keys, "unknown"]) == dict.fromkeys(keys, -1.5)
+
+
+def test_a_models_settings_are_part_of_what_the_cache_knows_it_by(tiny_policy):
+    from transformers import LlamaForCausalLM
+
+    model = LlamaForCausalLM.from_pretrained(tiny_policy)
+    hashed = model_hash(model)
+    model.config.name_or_path = "elsewhere"
+    assert model_hash(model) == hashed
+    model.config.rope_parameters["rope_theta"] = 500.0
+    assert model_hash(model) != hashed
+
+
+def test_a_ranking_counts_once_however_many_pairs_it_makes(tiny_policy, pairs, tmp_path):
+    # Ten pairs of a tenth from one ranking, and ten rankings of one pair.
+    ten = [replace(pairs[0], chosen_id=f"c{n}", chosen=f"kind {text(n, 4)}", weight=0.1) for n in range(10)]
+    single = [replace(pair, weight=1.0) for pair in pairs[2:12]]
+    task = PreferenceTask(
+        source=str(tiny_policy),
+        recipe=replace(RECIPE, epochs=11),
+        weights=only("empathy"),
+        pairs=[*ten, *single],
+        shifts=[Shift()] * 20,
+        held_out=[],
+        held_out_shifts=[],
+    )
+    trainer, _ = task.build(Workplace(folder=tmp_path, cache=ReferenceCache(tmp_path / "logps")))
+    drawn = trainer.train_dataset["prompt_id"]
+    assert len(drawn) == 220
+    # 20 in the mean; 110 if each pair came as often as any other.
+    assert 8 <= drawn.count(ten[0].prompt_id) <= 32
+
+
+def test_held_out_prompts_that_fill_the_window_are_told_before_training(tiny_policy, pairs, tmp_path):
+    long = replace(pairs[0], prompt=text(0, 80))
+    task = PreferenceTask(
+        source=str(tiny_policy),
+        recipe=replace(RECIPE, max_length=24),
+        weights=only("empathy"),
+        pairs=pairs[2:8],
+        shifts=[Shift()] * 6,
+        held_out=[long],
+        held_out_shifts=[Shift()],
+    )
+    with pytest.raises(InputError, match="every held-out prompt fills --max-length 24 alone: raise it"):
+        task.build(Workplace(folder=tmp_path, cache=ReferenceCache(tmp_path / "logps")))
 
 
 def test_the_papers_constants():

@@ -1,6 +1,7 @@
 """Responses: what is stored, and how a stopped run goes on."""
 
 import json
+import shutil
 import time
 
 import pytest
@@ -391,3 +392,23 @@ def test_a_real_server_writes_the_same_for_the_same_seed(generate, study):
     assert [text for _, text in first] == [text for _, text in second]
     assert first[0][1] != first[1][1]
     assert all(response for _, response in first)
+
+
+def test_a_turn_ends_by_the_models_own_token_too(tiny_policy):
+    generator = Generator(str(tiny_policy))
+    assert generator.ends == {generator.tokenizer.eos_token_id}
+    sampling = Sampling(temperature=1.0, top_p=1.0, max_new_tokens=12, seed=0)
+    [long] = generator.write(["a b c"], sampling, seed=0)
+    second = generator.tokenizer(long, add_special_tokens=False)["input_ids"][1]
+    generator.ends.add(second)
+    [short] = generator.write(["a b c"], sampling, seed=0)
+    assert len(short.split()) == 2 < len(long.split())
+
+
+def test_the_models_own_tokens_of_end_are_read_from_its_settings(tiny_policy, tmp_path):
+    folder = tmp_path / "two-ends"
+    shutil.copytree(tiny_policy, folder)
+    settings = json.loads((folder / "generation_config.json").read_text())
+    (folder / "generation_config.json").write_text(json.dumps(settings | {"eos_token_id": [7, 9]}))
+    generator = Generator(str(folder))
+    assert generator.ends == {7, 9, generator.tokenizer.eos_token_id}

@@ -351,3 +351,10 @@ def test_a_file_that_is_missing_is_named(modpo, tmp_path):
         modpo(margins=tmp_path / "nowhere.jsonl")
     with pytest.raises(CommandError, match=r"gone.jsonl"):
         modpo(pairs=tmp_path / "gone.jsonl")
+
+
+@pytest.mark.django_db
+def test_without_a_margin_it_is_recorded_as_the_dpo_it_is(modpo, tmp_path):
+    modpo(weight=["empathy=1", "safety=0"], output=tmp_path / "out")
+    record = json.loads((tmp_path / "out" / "run.json").read_text())
+    assert (record["kind"], record["config"]["weights"]) == ("dpo", {"empathy": 1.0})

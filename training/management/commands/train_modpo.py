@@ -9,7 +9,7 @@ from annotation.options import keyed
 from training.alignment import Alignment
 from training.command import AlignmentCommand, run_options
 from training.models import Run, RunKind
-from training.modpo import RewardKey, Weights, parse_weights, read_rewards
+from training.modpo import RewardKey, Weights, only, parse_weights, read_rewards
 from training.recipes import PolicyRecipe
 from training.reward_runs import reward_runs
 from training.sources import PairSource, add_source_arguments
@@ -48,9 +48,10 @@ Killed and started again, it goes on."""
     def job(self, options: dict[str, Any], recipe: PolicyRecipe) -> Alignment:
         weights = parse_weights(options["primary"], options["weight"])
         source, rewards, runs = (self.of_study if options["study"] else self.of_files)(weights, options)
+        # Without a margin it is DPO, and shall not be called otherwise.
         return Alignment(
-            kind=RunKind.MODPO,
-            weights=weights,
+            kind=RunKind.MODPO if weights.others else RunKind.DPO,
+            weights=weights if weights.others else only(weights.primary),
             recipe=recipe,
             sources={weights.primary: source},
             rewards=rewards,
