@@ -13,7 +13,7 @@ from evaluation.bootstrap import FloatArray
 from training.base_models import resolve_model
 from training.models import PreferenceDataset, Reward, Run, RunKind
 from training.pairs import read_pairs
-from training.runs import RunPlan, read_record, recorded_run
+from training.runs import RunPlan, file_hash, read_record, recorded_run
 
 if TYPE_CHECKING:
     from training.generation import Sampling
@@ -41,22 +41,25 @@ class Writing:
 
 
 def require_strangers(scorers: Iterable[Run], teachers: Iterable[Run], texts: Collection[str]) -> None:
-    """Raise StudyError if a scorer is, or was made from, a reward model that teaches, or learned from one of the texts.
+    """Raise StudyError if a scorer is, or was made from, a reward model that teaches, or learned from one of the texts
+    or from a prompt that such a reward model learned from.
 
     Args:
         texts: of the prompts that teach the policies and of those the policies are compared on.
     """
+    teachers = list(teachers)
     teaching = {ancestor for run in teachers for ancestor in run.lineage()}
+    taught = set(texts).union(*map(prompts_of, teachers))
     for run in scorers:
         if shared := teaching & set(run.lineage()):
             raise StudyError(
                 f"reward model {run} cannot evaluate what {sorted(map(str, shared))[0]} taught: "
                 "give one that was trained apart, on other prompts"
             )
-        if seen := prompts_of(run) & set(texts):
+        if seen := prompts_of(run) & taught:
             raise StudyError(
-                f"reward model {run} learned from {len(seen)} of the prompts that the policies are trained or compared "
-                "on: give one that was trained on other prompts"
+                f"reward model {run} learned from {len(seen)} of the prompts that the policies or their reward models "
+                "are trained on, or that the policies are compared on: give one that was trained on other prompts"
             )
 
 
@@ -64,7 +67,7 @@ def prompts_of(run: Run) -> set[str]:
     """Texts of the prompts that a reward model may have learned from: those of its data sets' split, and of its files.
 
     Raises:
-        StudyError: a file it learned from is gone, so that nobody can tell.
+        StudyError: a file it learned from is gone or has changed, so that nobody can tell.
     """
     datasets = PreferenceDataset.objects.filter(runs__in=run.lineage()).distinct()
     found: set[str] = set()
@@ -75,9 +78,13 @@ def prompts_of(run: Run) -> set[str]:
         # Prompts may have changed their split since.
         if (pairs := dataset.folder / "pairs.jsonl").is_file():
             found.update(pair.prompt for pair in read_pairs(pairs))
-    for file in map(Path, (entry["path"] for entry in read_record(run.folder).get("files", []))):
-        if not file.is_file():
-            raise StudyError(f"reward model {run} learned from {file}, which is gone: nobody can tell its prompts")
+    for entry in read_record(run.folder).get("files", []):
+        file = Path(entry["path"])
+        if not file.is_file() or file_hash(file) != entry["sha256"]:
+            raise StudyError(
+                f"reward model {run} learned from {file}, which is gone or has changed since: nobody can tell its "
+                "prompts"
+            )
         found.update(pair.prompt for pair in read_pairs(file))
     return found
 

@@ -49,7 +49,7 @@ class AlignmentCommand(StudyCommand):
         """Best-worst pairs of the study's training prompts, or those of the file."""
         if options["study"]:
             return pairs_of_study(self.study(options["study"]), key, split=Split.TRAIN, pairs="best-worst")
-        return pairs_of_file(options["pairs"])
+        return pairs_of_file(options["pairs"], key)
 
 
 class OneCriterionCommand(AlignmentCommand):

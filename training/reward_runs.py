@@ -54,7 +54,8 @@ def _latest(study: Study, key: str, split: str, otherwise: str) -> Run:
         status=RunStatus.DONE,
         config__split=split,
     )
-    run = next((run for run in done.distinct() if not run.is_tainted and run.folder.is_dir()), None)
+    able = (run for run in done.distinct() if key in run.learned_criteria)
+    run = next((run for run in able if not run.is_tainted and run.folder.is_dir()), None)
     if run is None:
         raise StudyError(
             f"study {study.slug} has no reward model of {key} that learned from {split} prompts: run manage.py "

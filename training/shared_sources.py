@@ -71,7 +71,7 @@ def _of_files(option: str, items: Sequence[str], criteria: Collection[str]) -> d
     files = keyed(option, items, "criterion=file")
     if files.keys() != set(criteria):
         raise InputError(f"{option}: give one file for each of {', '.join(criteria)}, as criterion=file, and no other")
-    return {criterion: pairs_of_file(Path(files[criterion])) for criterion in criteria}
+    return {criterion: pairs_of_file(Path(files[criterion]), criterion) for criterion in criteria}
 
 
 def hold_out_shared(pairs_by_criterion: PairsByCriterion, *, share: float, seed: int) -> Parts:

@@ -3,7 +3,7 @@
 import argparse
 import random
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -62,17 +62,24 @@ def pairs_of_study(study: Study, key: str, *, split: str, pairs: str) -> PairSou
     return PairSource(pairs=result, criterion=criterion, datasets=(dataset,))
 
 
-def pairs_of_file(path: Path) -> PairSource:
+def pairs_of_file(path: Path, criterion: str | None = None) -> PairSource:
     """Pairs of a file. One that this site exported names its data set, so that a run can be traced to the rankings.
 
+    Args:
+        criterion: what is to be learned from the pairs.
+
     Raises:
-        InputError: the file is wrong, holds no pair, or is of an exported data set that has changed since.
+        InputError: the file is wrong, holds no pair, is of an exported data set that has changed since, or of one of
+            another criterion.
     """
     require_unchanged(path.parent)
     pairs = read_pairs(path)
     if not pairs:
         raise InputError(f"{path}: there are no pairs in it")
     manifest = read_manifest(path.parent) or {"content_hash": ""}
+    exported = manifest.get("choices", {}).get("criterion")
+    if criterion and exported and exported != criterion:
+        raise InputError(f"{path}: the data set was exported of {exported}, not of {criterion}")
     datasets = PreferenceDataset.objects.filter(content_hash=manifest["content_hash"])
     return PairSource(pairs=pairs, datasets=tuple(datasets), files=(path,))
 
@@ -124,6 +131,18 @@ def require_apart(pairs: Sequence[PreferencePair], held_out: Sequence[Preference
 def _prompts_of(pair: PreferencePair) -> set[tuple[str, str]]:
     ids = {("id", key) for key in pair.prompt_ids}
     return ids | {("text", prompt) for prompt, _ in pair.texts if prompt}
+
+
+def split_of(sources: Iterable[PairSource], otherwise: str) -> str:
+    """The split whose prompts the pairs are of, where exported data sets say so.
+
+    Raises:
+        InputError: they are of several.
+    """
+    splits = {dataset.filters.get("split") for source in sources for dataset in source.datasets} - {None}
+    if len(splits) > 1:
+        raise InputError(f"the pairs are of {' and '.join(sorted(splits))} prompts: learn from one of the two")
+    return splits.pop() if splits else otherwise
 
 
 def split_argument(parser: argparse.ArgumentParser) -> None:

@@ -346,8 +346,13 @@ def test_a_scorer_that_learned_from_a_file_is_known_by_the_files_prompts(study, 
     require_strangers([scorer], [records[0]], {"what the policies see"})
     with pytest.raises(StudyError, match="learned from 1 of the prompts"):
         require_strangers([scorer], [records[0]], {"another one"})
+    with pytest.raises(StudyError, match="learned from 2 of the prompts"):
+        require_strangers([scorer], [finished("teacher-of-a-file", study=study, files=[file])], set())
+    write_lines(file, rows[:1])
+    with pytest.raises(StudyError, match="has changed since: nobody can tell"):
+        require_strangers([scorer], [records[0]], set())
     file.unlink()
-    with pytest.raises(StudyError, match="is gone: nobody can tell"):
+    with pytest.raises(StudyError, match="which is gone or has changed since: nobody can tell"):
         require_strangers([scorer], [records[0]], set())
 
 

@@ -7,7 +7,8 @@ import pytest
 import torch
 from django.core.management import CommandError, call_command
 
-from annotation.errors import InputError
+from annotation.errors import InputError, StudyError
+from annotation.models import Split
 from tests.factories import (
     make_participant,
     make_prompt,
@@ -24,6 +25,7 @@ from training.policy import Workplace
 from training.preference import PreferenceTask
 from training.recipes import POLICY_RECIPES, PolicyRecipe
 from training.reference_cache import ReferenceCache, logp_key, model_hash
+from training.reward_runs import reward_runs
 
 RECIPE = PolicyRecipe(model="tiny", epochs=2, rank=2, alpha=4, max_length=64, learning_rate=1e-2)
 
@@ -193,6 +195,27 @@ def test_a_study_gives_one_pair_a_prompt(dpo, study):
     assert run.metrics["train_pairs"] + run.metrics["held_out_preference"]["n"] == 4
     assert run.datasets.get().filters["pairs"] == "best-worst"
     assert run.is_simulated
+
+
+@pytest.mark.django_db
+def test_pairs_of_an_export_are_of_its_split_and_its_criterion(dpo, study, tiny_encoder, tmp_path):
+    study.prompts.update(split=Split.SCORER)
+    call_command("export_preferences", study=study.slug, criterion="safety", split="scorer", output=tmp_path / "data")
+    file = tmp_path / "data" / "pairs.jsonl"
+    train = {"command": "train_reward_model", "pairs": [file], "rank": None, "model": str(tiny_encoder)}
+    with pytest.raises(CommandError, match="the data set was exported of safety, not of empathy"):
+        dpo(**train, criterion="empathy")
+    dpo(**train, criterion="safety", name="of-scorer-prompts")
+    run = Run.objects.get()
+    assert run.config["split"] == "scorer"
+    assert reward_runs(study, ["safety"], {}, split=Split.SCORER) == {"safety": run}
+    # It evaluates and never teaches.
+    with pytest.raises(StudyError, match="no reward model of safety that learned from train prompts"):
+        reward_runs(study, ["safety"], {})
+    # Another criterion's name on a data set of safety, as older versions let pass.
+    Run.objects.update(config=run.config | {"criterion": "kindness"})
+    with pytest.raises(StudyError, match="no reward model of safety"):
+        reward_runs(study, ["safety"], {}, split=Split.SCORER)
 
 
 @pytest.mark.django_db

@@ -55,4 +55,4 @@ sigmoid, a baseline of the paper. Each update sees --batch-size prompts with a p
         files = keyed("--pairs", items, "criterion=file")
         if files.keys() != weights.values.keys():
             raise InputError(f"--pairs: give one file for each of {', '.join(weights.values)}, and no other")
-        return {key: pairs_of_file(Path(files[key])) for key in weights.values}
+        return {key: pairs_of_file(Path(files[key]), key) for key in weights.values}

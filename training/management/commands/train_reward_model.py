@@ -20,6 +20,7 @@ from training.sources import (
     pairs_of_study,
     require_apart,
     split_argument,
+    split_of,
 )
 
 HELD_OUT = 0.2
@@ -118,7 +119,8 @@ With --shared-encoder, of several criteria as heads of one encoder, which takes 
         self.report_several(run.row, as_json=options["json"])
 
     def shared_plan(self, sources: SharedSources, recipe: RewardRecipe, options: dict[str, Any]) -> RunPlan:
-        config = {"shared_encoder": True, "criteria": list(sources.train), "split": options["split"], **plain(recipe)}
+        split = split_of(sources.train.values(), options["split"])
+        config = {"shared_encoder": True, "criteria": list(sources.train), "split": split, **plain(recipe)}
         return RunPlan(
             kind=RunKind.REWARD_MODEL,
             config=config,
@@ -133,12 +135,12 @@ With --shared-encoder, of several criteria as heads of one encoder, which takes 
         if options["study"]:
             study = self.study(options["study"])
             return pairs_of_study(study, options["criterion"], split=options["split"], pairs="all")
-        return pairs_of_file(options["pairs"])
+        return pairs_of_file(options["pairs"], options["criterion"])
 
     def split(self, source: PairSource, options: dict[str, Any], seed: int) -> tuple[Pairs, Pairs]:
         if not options["eval_pairs"]:
             return hold_out(source.pairs, share=HELD_OUT, seed=seed)
-        held_out = pairs_of_file(options["eval_pairs"]).pairs
+        held_out = pairs_of_file(options["eval_pairs"], options["criterion"]).pairs
         require_apart(source.pairs, held_out, f"--eval-pairs {options['eval_pairs']}")
         return source.pairs, held_out
 
@@ -151,7 +153,7 @@ With --shared-encoder, of several criteria as heads of one encoder, which takes 
             kind=RunKind.REWARD_MODEL,
             config={
                 "criterion": options["criterion"],
-                "split": options["split"],
+                "split": split_of([source], options["split"]),
                 "search": options["search"],
                 **plain(recipe),
             },
