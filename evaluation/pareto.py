@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from evaluation.bootstrap import FloatArray, bootstrap, summarise
 from evaluation.statistics import Statistic
+from evaluation.win_rates import TIE_THRESHOLD
 
 DRAWS = 2000
 
@@ -118,7 +119,7 @@ def front_of(
         raise ValueError(f"scores of shape {scores.shape} and {base.shape} do not fit {len(names)} points")
     prompts = len(base)
     # A win is 1, a tie a half.
-    wins = (1 + np.sign(scores - base)) / 2
+    wins = (1.0 + (scores - base > TIE_THRESHOLD) - (base - scores > TIE_THRESHOLD)) / 2
 
     def compute(weights: FloatArray) -> dict[str, FloatArray]:
         # Halves and counts add up exactly, so that equal rates are equal: the division comes last.

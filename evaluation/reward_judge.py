@@ -16,11 +16,9 @@ from annotation.errors import InputError, StudyError
 from annotation.models import Assignment, Choice, Comparison, Criterion, Study, System
 from annotation.options import keyed
 from evaluation.judging import Vote
+from evaluation.win_rates import TIE_THRESHOLD
 from training.models import PreferenceDataset, Run, RunKind
 from training.runs import finished_run
-
-# In standard deviations of the reward over its training responses. A score is a real number: only equal ones tie.
-TIE_THRESHOLD = 0.0
 
 # (folder of the run, (prompt, response) texts) -> {criterion: normalised scores, one a text}.
 Scorer = Callable[[Path, Sequence[tuple[str, str]]], Mapping[str, Sequence[float]]]

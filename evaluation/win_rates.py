@@ -16,6 +16,9 @@ from evaluation.statistics import Statistic, wilson
 from evaluation.symmetry import exact_mcnemar
 
 LABELS = ("A", "tie", "B")
+# Rewards nearer than this, in deviations over the training responses, are equal: read at another time, in a batch of
+# other texts, a text's own reward differs by a millionth.
+TIE_THRESHOLD = 1e-5
 PAIR = ["prompt", "system_a", "system_b", "criterion"]
 
 
@@ -66,7 +69,7 @@ def win_rates(frame: pd.DataFrame, *, draws: int = 2000, seed: int = 0) -> dict[
 
     The interval is a bootstrap over prompts, n the number of prompts. The frame holds majorities:
     one row a prompt, pair and criterion. Where prompts belong together, as one prompt answered under several seeds, a
-    column `cluster` says so, and clusters are resampled.
+    column `cluster` says so, and clusters are resampled and counted.
 
     Raises:
         ValueError: a column is missing, a label is unknown, or a prompt, pair and criterion stands twice.
@@ -99,10 +102,11 @@ def criterion_win_rates(rows: pd.DataFrame, systems: list[str], *, draws: int, s
         return {"rate": ratio(np.nansum(pairs, axis=2), opponents)}
 
     values = bootstrap(compute, clusters, draws=draws, seed=seed)["rate"]
-    compared = met.any(axis=2).sum(axis=0)
+    there = met.sum(axis=2) > 0
+    compared = [len(set(clusters[there[:, column]])) for column in range(len(systems))]
     count, reason = len(set(clusters)), "it was compared with no other system"
     return {
-        system: summarise(values[:, column], n=int(compared[column]), clusters=count, reason=reason, share=True)
+        system: summarise(values[:, column], n=compared[column], clusters=count, reason=reason, share=True)
         for column, system in enumerate(systems)
     }
 

@@ -48,6 +48,13 @@ class Scorer:
         Raises:
             StudyError: an output is no finite number.
         """
+        # Once each: in batches of other lengths one text would have scores that differ in the last digit.
+        distinct = list(dict.fromkeys(texts))
+        scores = dict(zip(distinct, self._scores(distinct, track), strict=True))
+        return [[scores[text][head] for text in texts] for head in range(self.model.config.num_labels)]
+
+    def _scores(self, texts: Texts, track: Track) -> list[list[float]]:
+        """Shape: (texts, heads)"""
         ids = [encode_for_reward(self.tokenizer, *text, self.max_length).ids for text in texts]
         order = sorted(range(len(ids)), key=lambda index: len(ids[index]))
         batches = [order[start : start + self.batch_size] for start in range(0, len(order), self.batch_size)]
@@ -58,7 +65,7 @@ class Scorer:
             for index, score in zip(batch, outputs, strict=True):
                 _require_finite(score, texts[index])
                 scores[index] = score
-        return [[score[head] for score in scores] for head in range(self.model.config.num_labels)]
+        return scores
 
     def _outputs(self, batches: list[list[list[int]]]) -> Iterator[list[list[float]]]:
         """Of each batch in turn. Shape of each: (batch, heads)"""

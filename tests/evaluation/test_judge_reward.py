@@ -9,7 +9,7 @@ from annotation.errors import InputError, StudyError
 from annotation.models import Choice, Rater, Split, Verdict
 from evaluation.judging import JudgeSpec, ensure_judge, plan, store, swap_consistency
 from evaluation.models import Judge, JudgeKind, JudgeReply
-from evaluation.reward_judge import judge_config, origin, parse_runs, require_stranger, verdict, votes
+from evaluation.reward_judge import TIE_THRESHOLD, judge_config, origin, parse_runs, require_stranger, verdict, votes
 from tests.factories import counter, make_comparison, make_participant, make_prompt, make_study, make_system
 from training.models import PreferenceDataset, Run, RunKind, RunStatus
 
@@ -108,6 +108,10 @@ def test_each_response_is_scored_once_a_run(study, comparisons, shared, expected
     assert calls == expected
     both = [{criterion.key: choice for criterion, choice in vote.choices.items()} for vote in cast]
     assert all({vote["empathy"], vote["safety"]} == {"left", "right"} for vote in both)
+
+
+def test_a_text_ties_with_itself_however_it_was_batched():
+    assert verdict(0.4, 0.4 + 6e-7, tie_threshold=TIE_THRESHOLD) == Choice.TIE
 
 
 @pytest.mark.parametrize(

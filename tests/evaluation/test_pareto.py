@@ -116,6 +116,12 @@ def test_the_base_model_against_itself_wins_half():
     assert front.hypervolume.value == 0.25
 
 
+def test_a_reward_that_differs_in_the_last_digit_alone_is_a_tie():
+    _, base = scores([[0, 0]])
+    found = front_of(["same"], ["empathy", "safety"], base[None] + 6e-7, base)
+    assert [rate.value for rate in found.points[0].win_rates.values()] == [0.5, 0.5]
+
+
 def test_resamples_of_prompts_are_the_same_for_all_points():
     # Two policies that write the same are never better than one another in any resample.
     both, base = scores([[0.5, 0.2]])

@@ -147,7 +147,8 @@ def test_over_seeds_the_win_rate_is_the_mean_and_prompts_are_resampled_with_all_
     }
     found = compare(frames, PHASE_1, ["empathy"], "toys")
     assert found.together["MODPO"]["empathy"].value == pytest.approx(0.7)
-    assert found.together["MODPO"]["empathy"].n == 20
+    # Ten prompts, though each was answered twice.
+    assert found.together["MODPO"]["empathy"].n == 10
     spread = found.spread()["MODPO"]["empathy"]
     assert spread == {"lowest": 0.5, "highest": 0.9, "deviation": pytest.approx(0.2828427)}
     # The same answers under another seed teach nothing about other prompts: the interval stays what it was.
@@ -271,7 +272,7 @@ def test_phase_2_leaves_out_the_systems_whose_criteria_nobody_ranked(tmp_path):
 
 @pytest.mark.django_db
 @pytest.mark.parametrize(
-    ("option", "message"), [("--seed=-1", "--seed -1: it must be 0"), (f"--name={'x' * 51}", "50 ch")]
+    ("option", "message"), [("--seed=-1", "--seed -1: it must be 0"), (f"--name={'x' * 51}", "at most 50 fit")]
 )
 def test_options_that_cannot_be_are_refused_before_anything_is_made(tmp_path, option, message):
     with pytest.raises(CommandError, match=message):

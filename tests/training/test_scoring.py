@@ -53,6 +53,11 @@ def test_a_score_is_the_same_alone_in_company_and_in_another_order(run, texts):
     assert len({round(score, 4) for score in together}) > 12
 
 
+def test_texts_that_are_alike_score_alike(run, texts):
+    once = raw_scores(run.folder, texts, max_length=64)
+    assert raw_scores(run.folder, [*texts, *texts], max_length=64) == [*once, *once]
+
+
 def test_scores_have_mean_0_and_deviation_1_over_the_training_responses(run, pairs):
     trained = sorted({(p.prompt, t) for p in pairs[:20] for t in (p.chosen, p.rejected)})
     scores = score_texts(run.folder, trained)
