@@ -14,6 +14,9 @@ from annotation.files import read_json_lines
 from annotation.options import keyed_numbers
 from training.pairs import PreferencePair
 
+# Rewards of one text read twice differ by less.
+FLAT = 1e-5
+
 RewardKey = tuple[str, str, str]
 """(prompt id, response id, criterion)"""
 
@@ -100,7 +103,7 @@ def shifts(
         )
         for pair in pairs
     ]
-    if refuse_flat and not any(abs(shift.margin(beta)) > 1e-9 for shift in result):
+    if refuse_flat and not any(abs(shift.margin(beta)) > FLAT for shift in result):
         names = ", ".join(weights.others)
         raise InputError(f"no pair has a margin: {names} scores chosen and rejected alike, so MODPO would be plain DPO")
     return result

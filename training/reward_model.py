@@ -32,6 +32,8 @@ DROPOUTS = ("hidden_dropout_prob", "attention_probs_dropout_prob", "classifier_d
 CURVES = ("loss", "margin", "accuracy", "learning_rate")
 # Shares of the training prompts that the learning curve is measured at, before all of them.
 SHARES = (1 / 8, 1 / 4, 1 / 2)
+# A deviation of scores that is no more than what rounding leaves of equal ones.
+FLAT = 1e-5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -167,8 +169,9 @@ def _scores(folder: Path, pairs: Sequence[PreferencePair], max_length: int) -> d
 def normalisation(pairs: Sequence[PreferencePair], scores: Mapping[Text, float]) -> tuple[float, float]:
     """Mean and deviation of the scores of all responses in the pairs."""
     trained = [scores[text] for text in sorted({text for pair in pairs for text in pair.texts})]
-    # A head that gives all responses one score has no deviation to divide by.
-    return statistics.fmean(trained), statistics.pstdev(trained) or 1.0
+    deviation = statistics.pstdev(trained)
+    # A head that gives all responses one score has no deviation to divide by: what is left is rounding.
+    return statistics.fmean(trained), deviation if deviation > FLAT else 1.0
 
 
 def curves_of(history: Sequence[Mapping[str, Any]]) -> dict[str, list[list[float]]]:

@@ -316,3 +316,12 @@ def test_another_architecture_is_told_to_read_the_first_token(tiny_policy):
         load_classifier(str(tiny_policy), RewardRecipe(model="tiny"))
     with pytest.raises(InputError, match="--pooling last: it must be one of mean, first"):
         RewardRecipe(pooling="last")
+
+
+@pytest.mark.parametrize(("noise", "deviation"), [(0.0, 1.0), (1e-7, 1.0), (1e-3, 1e-3)])
+def test_a_head_that_gives_all_one_score_has_no_noise_blown_up(pairs, noise, deviation):
+    from training.reward_model import normalisation
+
+    texts = sorted({text for pair in pairs for text in pair.texts})
+    scores = {text: 2 + noise * (-1) ** n for n, text in enumerate(texts)}
+    assert normalisation(pairs, scores) == pytest.approx((2, deviation), rel=1e-3)
