@@ -10,9 +10,13 @@ def main() -> None:
     if "ATTUNE_SECRET_KEY" not in os.environ:
         # Commands on a workstation need no secret; a served site (config.wsgi) still refuses to start without one.
         os.environ.setdefault("ATTUNE_DEBUG", "1")
+    from django.core.exceptions import ImproperlyConfigured
     from django.core.management import execute_from_command_line
 
-    execute_from_command_line(sys.argv)
+    try:
+        execute_from_command_line(sys.argv)
+    except ImproperlyConfigured as error:
+        sys.exit(f"Error: {error}")
 
 
 if __name__ == "__main__":

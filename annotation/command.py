@@ -44,6 +44,9 @@ class StudyCommand(BaseCommand):
         except BrokenPipeError:
             # Whoever read our output has had enough (`| head`); nothing may be written to it at exit either.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        except OSError as error:
+            # Such as a folder that is a file, or a full disk.
+            raise CommandError(f"{error.filename or 'the system'}: {error.strerror or error}") from error
 
     def study(self, slug: str) -> Study:
         """The study of that slug.

@@ -129,7 +129,8 @@ def draw_prompts(
     if not 1 <= plan.prompts <= len(candidates):
         raise InputError(
             f"design {plan.name}: {plan.prompts} prompts were asked for, and {len(candidates)} test prompts are "
-            "answered by all its systems and not given to clinicians yet: ask for fewer, or generate more responses"
+            "answered by all its systems and in no design yet: ask for fewer, generate more responses, or discard a "
+            "design that was never opened (--replace, where it has this name)"
         )
     strata = strata_by_prompt(study)
     drawn = [candidates[i] for i in draw_sample([strata[prompt] for prompt in candidates], plan.prompts, plan.seed)]
@@ -204,7 +205,7 @@ def assign_design(design: JudgingDesign) -> int:
     study = lock_rows(design)
     clinicians = clinicians_of(study)
     if not clinicians:
-        raise InputError(f"study {study.slug} has no clinician: add one first")
+        raise InputError(f"study {study.slug} has no clinician: add one in the admin first, under Raters")
     pairs = design.comparisons.filter(calibration=False).order_by("response_a__prompt", "pk")
     if design.opened_at is None:
         require_room_for_repeats(design, pairs.count(), len(clinicians))

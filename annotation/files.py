@@ -200,6 +200,8 @@ def _decode_object(path: Path, line: int, text: str, start: int) -> tuple[dict[s
         raise InputError(f"{path}, row {line}: not JSON: {error.msg}") from error
     except ValueError as error:
         raise InputError(f"{path}, row {line}: not JSON: {error}") from error
+    except RecursionError as error:
+        raise InputError(f"{path}, row {line}: nested more deeply than any data are") from error
     if not isinstance(value, dict):
         raise InputError(f"{path}, row {line}: an object is required, in braces")
     return value, end

@@ -34,6 +34,13 @@ def slug(limit: int = 50) -> Callable[[str], str]:
     return check
 
 
+def port(text: str) -> int:
+    """An argparse type: a port of this machine."""
+    if not (text.isdecimal() and 0 < int(text) < 65536):
+        raise ArgumentTypeError(f"{text} is no port: it must be from 1 to 65535")
+    return int(text)
+
+
 def run_name(text: str) -> str:
     """An argparse type: a name that a run's folder can have too."""
     if "/" in text or text.startswith(".") or not text.isprintable():

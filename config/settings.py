@@ -106,8 +106,10 @@ TEMPLATES = [
     },
 ]
 
-if "DATABASE_URL" in os.environ:
-    DATABASES = {"default": dj_database_url.parse(os.environ["DATABASE_URL"])}
+if url := os.environ.get("DATABASE_URL"):
+    if not url.startswith(("postgres://", "postgresql://", "sqlite://")):
+        raise ImproperlyConfigured("DATABASE_URL must be postgres://USER:PASSWORD@HOST/NAME; without it SQLite is used")
+    DATABASES = {"default": dj_database_url.parse(url)}
 else:
     DATABASES = {"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": str(VAR_DIR / "attune.sqlite3")}}
 if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":

@@ -50,6 +50,9 @@ __all__ = [
     "scott_pi",
 ]
 
+# More give no other interval, and memory is not endless.
+MOST_RESAMPLES = 100_000
+
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
@@ -67,8 +70,10 @@ class Settings:
             raise ValueError("level ordinal needs the order of the labels, such as B,tie,A")
         if self.order and (len(set(self.order)) < len(self.order) or "" in self.order):
             raise ValueError(f"order {','.join(self.order)} names a label twice or an empty one")
-        if self.bootstrap < 0 or self.seed < 0:
-            raise ValueError("bootstrap and seed are 0 or more")
+        if not 0 <= self.bootstrap <= MOST_RESAMPLES:
+            raise ValueError(f"bootstrap is from 0 to {MOST_RESAMPLES:,}, not {self.bootstrap}")
+        if self.seed < 0:
+            raise ValueError("seed is 0 or more")
         if not 0 <= self.epsilon <= 1:
             raise ValueError(f"epsilon lies between 0 and 1, not at {self.epsilon}")
 

@@ -145,7 +145,7 @@ def test_a_locked_study_takes_no_verdict(assignment):
 
 def test_a_study_moves_one_step_at_a_time_and_leaves_a_trail():
     study = make_study(status=StudyStatus.DRAFT)
-    with pytest.raises(StudyError, match="cannot become locked"):
+    with pytest.raises(StudyError, match="it can only become open now, not locked"):
         study.advance(StudyStatus.LOCKED)
     study.advance(StudyStatus.OPEN)
     assert list(AuditEvent.objects.values_list("action", flat=True)) == ["study.open"]

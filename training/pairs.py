@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -168,6 +169,8 @@ def _from_trl(entry: Entry) -> PreferencePair:
     is_shared = prompt == rejected_prompt and "prompt_id" in entry and "rejected_prompt_id" not in entry
     rejected_prompt_id = prompt_id if is_shared else _id(entry, "rejected_prompt_id", rejected_prompt or rejected)
     is_across = rejected_prompt_id != prompt_id
+    if (prompt, chosen) == (rejected_prompt, rejected):
+        entry.fail("rejected", "it is the text that was chosen: a pair needs two responses")
     if prompt != rejected_prompt and not (is_across and ("prompt_id" in entry) == ("rejected_prompt_id" in entry)):
         entry.fail("rejected_prompt_id", "both prompts need an id of their own, or neither, since they differ")
     return PreferencePair(
@@ -199,12 +202,14 @@ def _side(entry: Entry, column: str, shared: str | None) -> tuple[str, str]:
 
 def _message(entry: Entry, column: str, role: str) -> str:
     """A plain text, or the content of the one message it is wrapped in."""
-    if isinstance(entry.values.get(column), str):
+    value = entry.values.get(column)
+    if isinstance(value, str):
         return entry.text(column)
-    messages = entry.entries(column)
-    if len(messages) != 1 or messages[0].values.get("role") != role:
-        entry.fail(column, f"a text is required here, or one message of the role {role}")
-    return Entry(entry.path, entry.line, {column: messages[0].values.get("content")}).text(column)
+    if not (
+        isinstance(value, list) and len(value) == 1 and isinstance(value[0], dict) and value[0].get("role") == role
+    ):
+        entry.fail(column, f"a text is required here, or a list of one message of the role {role}")
+    return Entry(entry.path, entry.line, {column: value[0].get("content")}).text(column)
 
 
 def _id(entry: Entry, column: str, text: str) -> str:
@@ -214,7 +219,7 @@ def _id(entry: Entry, column: str, text: str) -> str:
 
 def _number(entry: Entry, column: str) -> int | float:
     value = entry.values.get(column, 1)
-    if isinstance(value, bool) or not isinstance(value, int | float) or value <= 0:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
         entry.fail(column, "a number above 0 is required here")
     return value
 

@@ -81,7 +81,11 @@ class Study(models.Model):
         order = list(StudyStatus)
         before = StudyStatus(self.status)
         if order.index(status) != order.index(before) + 1:
-            raise StudyError(f"study {self.slug} is {before}: it cannot become {status}")
+            following = order[order.index(before) + 1 :]
+            raise StudyError(
+                f"study {self.slug} is {before}: "
+                + (f"it can only become {following[0]} now, not {status}" if following else "it stays so")
+            )
         with transaction.atomic():
             # Who is writing is waited for; who comes to write waits for us (see annotation.triggers).
             Study.objects.select_for_update(no_key=True).get(pk=self.pk)

@@ -90,7 +90,7 @@ def test_a_lock_in_the_admin_asks_too_and_keeps_the_hash(admin_client, admin_use
     assert study.status == StudyStatus.LOCKED
     assert study.data_sha256
     assert AuditEvent.objects.get(action="study.locked").user == admin_user
-    assert "cannot become locked" in act(admin_client, study, "lock_study", study.slug).content.decode()
+    assert "is locked: it stays so" in act(admin_client, study, "lock_study", study.slug).content.decode()
 
 
 def test_the_pages_know_no_study_that_is_not_there_and_no_other_method(admin_client):
@@ -109,7 +109,7 @@ def test_a_command_takes_a_study_on_step_by_step(admin_user, capsys):
         f"sha256 of its data  {study.data_sha256}",
     ]
     assert AuditEvent.objects.filter(action__startswith="study.", user=admin_user).count() == 3
-    with pytest.raises(CommandError, match="cannot become open"):
+    with pytest.raises(CommandError, match="study care is locked: it stays so"):
         call_command("advance_study", study="care", to="open", by="admin")
 
 

@@ -397,7 +397,9 @@ def test_a_frame_that_cannot_be_read_is_refused(change, message):
         ({"order": ["A", "B"]}, "'tie' is not in the order"),
         ({"order": ["A", "A", "tie", "B"]}, "twice"),
         ({"epsilon": 2}, "epsilon"),
-        ({"bootstrap": -1}, "0 or more"),
+        ({"bootstrap": -1}, "from 0 to 100,000"),
+        ({"bootstrap": 10**11}, "from 0 to 100,000"),
+        ({"seed": -1}, "0 or more"),
     ],
 )
 def test_a_setting_that_makes_no_sense_is_refused(options, message):

@@ -62,7 +62,10 @@ def test_texts_without_a_prompt_may_name_the_one_they_answered(tmp_path):
         ({"chosen": conversation("P", "A")[::-1]}, "row 1, column chosen: without a column prompt, two messages"),
         ({"chosen": conversation("P", "A") * 2}, "row 1, column chosen: without a column prompt, two messages"),
         ({"rejected": conversation("Q", " ")}, "row 1, column rejected: a text is required"),
-        ({"prompt": "P"}, "row 1, column chosen: a text is required here, or one message"),
+        ({"rejected": None}, "row 1, column rejected: a text is required here, or a list of one message of the role"),
+        ({"rejected": conversation("P", "A")}, "row 1, column rejected: it is the text that was chosen"),
+        ({"weight": 1e999}, "row 1, column weight: a number above 0 is required|not JSON"),
+        ({"prompt": "P"}, "row 1, column chosen: a text is required here, or a list of one message"),
     ],
 )
 def test_a_wrong_pair_across_prompts_is_named_with_row_and_column(tmp_path, changes, message):

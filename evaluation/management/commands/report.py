@@ -28,6 +28,8 @@ class Command(StudyCommand):
         source = source_of(self.study(options["study"]), blind=options["blind"])
         if not output.parent.is_dir():
             raise InputError(f"--output {output}: the folder {output.parent} is not there; make it first")
+        if output.is_dir():
+            raise InputError(f"--output {output}: this is a folder; name the PDF file to write")
         pdf = pdf_of(source)
         partial = output.with_name(f"{output.name}.partial")
         partial.write_bytes(pdf)

@@ -14,6 +14,7 @@ from django.urls import reverse
 from annotation.command import StudyCommand
 from annotation.errors import StudyError
 from annotation.models import Study
+from annotation.options import port
 from evaluation.demo import STUDY, TRY_OUT, Demo
 
 
@@ -22,7 +23,7 @@ class Command(StudyCommand):
     examples = "  manage.py serve_demo\n  manage.py serve_demo --port 8080"
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--port", type=int, default=8000)
+        parser.add_argument("--port", type=port, default=8000)
 
     def handle(self, *args: Any, **options: Any) -> None:
         demo = Demo(say=self.say)

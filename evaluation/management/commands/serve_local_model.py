@@ -3,6 +3,7 @@ from argparse import ArgumentParser
 from typing import Any
 
 from annotation.command import StudyCommand
+from annotation.options import port
 from evaluation.local_server import local_model_server
 
 
@@ -15,7 +16,7 @@ class Command(StudyCommand):
   manage.py serve_local_model --port 9000"""
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("--port", type=int, default=8081)
+        parser.add_argument("--port", type=port, default=8081)
 
     def handle(self, *args: Any, **options: Any) -> None:
         with local_model_server(port=options["port"]) as endpoint:

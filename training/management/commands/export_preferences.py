@@ -71,6 +71,6 @@ each prompt's order. The folder of format trl is a data set to `trl dpo --datase
             return
         note = " (simulated raters among them)" if dataset.is_simulated else ""
         self.stdout.write(
-            f"{dataset.folder}: {dataset.pairs} pairs of {dataset.rankings} rankings on {dataset.criterion.key}, "
-            f"sha256 {dataset.content_hash[:12]}{note}"
+            f"{options['output'].resolve()}: {dataset.pairs} pairs of {dataset.rankings} rankings on "
+            f"{dataset.criterion.key}, sha256 {dataset.content_hash[:12]}{note}"
         )

@@ -34,6 +34,8 @@ Scores that are there already are kept."""
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
+        if options["study"] and options["output"]:
+            raise InputError("--output goes with --input: rewards of a study's responses are stored with them")
         run = finished_run(options["run"], RunKind.REWARD_MODEL)
         if options["study"]:
             self.score_study(run, options["study"])
