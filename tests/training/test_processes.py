@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -41,14 +42,20 @@ def data(tiny_policy, pairs_file, pairs, tmp_path):
     return {"model": str(tiny_policy), "pairs": pairs_file, "margins": margins}
 
 
-@pytest.fixture
-def site(tmp_path):
-    """The environment of a site of its own, with an empty database."""
+@pytest.fixture(scope="module")
+def migrated(tmp_path_factory):
+    """The environment of a site with an empty database."""
     environment = {key: value for key, value in os.environ.items() if key not in {"DATABASE_URL", "PYTEST_ADDOPTS"}}
-    environment |= {"ATTUNE_VAR": str(tmp_path / "site"), "ATTUNE_DEBUG": "1", "OMP_NUM_THREADS": "1"}
+    environment |= {"ATTUNE_VAR": str(tmp_path_factory.mktemp("site")), "ATTUNE_DEBUG": "1", "OMP_NUM_THREADS": "1"}
     environment |= {"CUDA_VISIBLE_DEVICES": "", "ACCELERATE_USE_CPU": "true"}
     subprocess.run([sys.executable, "manage.py", "migrate", "--verbosity=0"], cwd=ROOT, env=environment, check=True)
     return environment
+
+
+@pytest.fixture
+def site(migrated, tmp_path):
+    """The same with a database of its own."""
+    return {**migrated, "ATTUNE_VAR": str(shutil.copytree(migrated["ATTUNE_VAR"], tmp_path / "site"))}
 
 
 def run_modpo(site, *launcher, **options):
@@ -75,7 +82,7 @@ def result(folder):
 
 @pytest.mark.django_db
 def test_a_killed_run_goes_on_to_the_same_curve_and_the_same_adapter(site, data, alone, tmp_path):
-    options = {**data, "epochs": 30.0, "save_steps": 20, "output": tmp_path / "killed"}
+    options = {**data, "epochs": 12.0, "save_steps": 20, "output": tmp_path / "killed"}
     command = [sys.executable, "manage.py", "train_modpo", *command_line({**OPTIONS, **options})]
     process = subprocess.Popen(command, cwd=ROOT, env=site, stderr=subprocess.DEVNULL)
     partial = tmp_path / ".killed.partial"
@@ -99,8 +106,8 @@ def test_a_killed_run_goes_on_to_the_same_curve_and_the_same_adapter(site, data,
     record, adapter = result(tmp_path / "killed")
     assert record["environment"]["resumed"] == 1
     assert not list(tmp_path.glob(".killed*"))
-    expected, expected_adapter = alone(epochs=30.0, save_steps=20)
-    assert record["metrics"]["updates"] == 330
+    expected, expected_adapter = alone(epochs=12.0, save_steps=20)
+    assert record["metrics"]["updates"] == 132
     assert record["metrics"]["curves"] == expected["metrics"]["curves"]
     assert all(torch.equal(adapter[name], expected_adapter[name]) for name in expected_adapter)
 
