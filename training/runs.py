@@ -20,6 +20,7 @@ from typing import IO, Any
 
 from django.conf import settings
 from django.db import connection, transaction
+from django.db.models import prefetch_related_objects
 from django.utils import timezone
 
 from annotation.errors import InputError, StudyError
@@ -93,6 +94,8 @@ def recorded_run(plan: RunPlan) -> Iterator[RunInProgress]:
     started = time.monotonic()
     run = RunInProgress(row=row, folder=staging)
     with life:
+        # Read before: a database that is down at the end must not cost what was made.
+        prefetch_related_objects(plan.datasets, "criterion")
         # A server closes a connection that has been idle for hours; the next query opens one.
         _let_database_rest()
         try:

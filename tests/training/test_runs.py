@@ -16,6 +16,7 @@ from training.runs import (
     DivergedError,
     RunPlan,
     SignOfLife,
+    _write_record,
     finished_run,
     has_checkpoints,
     is_alive,
@@ -223,6 +224,13 @@ def test_a_run_that_went_astray_keeps_nothing(var):
         raise DivergedError("the loss is no longer a number")
     assert not staging.exists()
     assert Run.objects.get().status == RunStatus.FAILED
+
+
+def test_a_record_asks_nothing_of_the_database(var, django_assert_num_queries):
+    dataset = make_dataset(study := make_study(), make_participant(study).rater)
+    asked = plan(name="one", datasets=[PreferenceDataset.objects.get(pk=dataset.pk)])
+    with recorded_run(asked) as run, django_assert_num_queries(0):
+        _write_record(run, asked)
 
 
 def test_a_run_that_was_cut_off_after_its_last_file_is_finished_by_the_next(var, monkeypatch):
