@@ -17,6 +17,7 @@ from django.views.decorators.http import require_http_methods
 from annotation.admin_access import ByRole, StudyRecordAdmin, keep_edit
 from annotation.errors import StudyError
 from annotation.forms.people import MembershipForm, SureForm
+from annotation.forms.protocol import ConsentDocumentForm
 from annotation.models import ConsentDocument, Criterion, Membership, Study, StudyStatus
 
 
@@ -33,6 +34,7 @@ class ConsentDocumentInline(ByRole, admin.StackedInline):  # type: ignore[type-a
     """New versions are added; a version that stands is never edited, since people agreed to its words."""
 
     model = ConsentDocument
+    form = ConsentDocumentForm
     extra = 0
     classes = ["collapse"]
 

@@ -1,7 +1,8 @@
 """A study written down as a folder of TOML files: study.toml, questionnaire.toml, posts_*.toml."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from annotation.models import (
     System,
     SystemKind,
 )
+from annotation.models.study import validate_statements
 from annotation.splits import split_by_shares
 from annotation.toml_tables import Table, read_table
 
@@ -171,7 +173,16 @@ def read_posts(folder: Path) -> list[Post]:
     return [_post(table) for table in tables]
 
 
-def _strings(table: Table, key: str, default: list[str] | None = None) -> list[str]:
+@contextmanager
+def _naming(table: Table) -> Iterator[None]:
+    """What the records' own rules refuse is told with the table where it stands."""
+    try:
+        yield
+    except ValidationError as error:
+        table.fail("; ".join(error.messages))
+
+
+def _strings(table: Table, key: str, default: list[str]) -> list[str]:
     values = table.take(key, list, default)
     if not values or not all(isinstance(value, str) and value.strip() for value in values):
         table.fail(f"{key} must be texts, at least one")
@@ -195,21 +206,22 @@ def _study(table: Table) -> Study:
         **{key: table.text(key, max_length=32, default="") for key in CODES},
         **{key: table.take(key, int) for key in SIZES if key in table.values},
     )
-    try:
+    with _naming(table):
         # The rules of the database, before anything is written.
         study.clean_fields()
         study.validate_constraints(exclude={"slug"})
-    except ValidationError as error:
-        table.fail("; ".join(error.messages))
     return study
 
 
 def _consent(table: Table) -> ConsentDocument:
-    information = table.table("information")
+    information, consent = table.table("information"), table.table("consent")
+    statements = consent.take("statements", list)
+    with _naming(consent):
+        validate_statements(statements)
     return ConsentDocument(
         version=information.text("version", max_length=20),
         information=information.text("text"),
-        statements=_strings(table.table("consent"), "statements"),
+        statements=[statement.strip() for statement in statements],
     )
 
 

@@ -1,8 +1,10 @@
 """A study, its criteria and the documents people consent to."""
 
 import hashlib
+from typing import Any
 
 from django.contrib.auth.models import User
+from django.core.exceptions import ValidationError
 from django.db import models, transaction
 from django.utils import timezone
 
@@ -163,13 +165,29 @@ class Criterion(models.Model):
         return self.name
 
 
+LONGEST_STATEMENT = 500
+
+
+def validate_statements(statements: Any) -> None:
+    """Raise ValidationError unless it is a list of texts that people can agree to."""
+    if not isinstance(statements, list) or not statements:
+        raise ValidationError("Statements must be a list of texts, at least one.")
+    for number, statement in enumerate(statements, start=1):
+        if not isinstance(statement, str) or not statement.strip():
+            raise ValidationError(f"Statement {number} must be a text, and not blank.")
+        if len(statement) > LONGEST_STATEMENT:
+            raise ValidationError(
+                f"Statement {number} has {len(statement)} characters, at most {LONGEST_STATEMENT} fit."
+            )
+
+
 class ConsentDocument(models.Model):
     """One version of the information sheet and of the statements people tick. Never edited once someone agreed."""
 
     study = models.ForeignKey(Study, models.CASCADE, related_name="consent_documents")
     version = models.CharField(max_length=20)
     information = models.TextField()
-    statements = models.JSONField(default=list)
+    statements = models.JSONField(default=list, validators=[validate_statements])
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:

@@ -1,6 +1,7 @@
 """What the team edits of a study in the admin, and the trail it leaves."""
 
 import pytest
+from django.core.exceptions import ValidationError
 from django.urls import reverse
 
 from annotation.models import AuditEvent, ConsentDocument, QuestionnaireItem, Study
@@ -46,7 +47,7 @@ def test_what_an_edit_of_a_study_changed_is_in_the_trail(boss):
             "consent_documents-TOTAL_FORMS": "1",
             "consent_documents-0-version": "1",
             "consent_documents-0-information": "What this is about.",
-            "consent_documents-0-statements": '["I agree."]',
+            "consent_documents-0-statements": "I agree.",
         },
     )
     assert response.status_code == 302, response.context["errors"]
@@ -57,6 +58,63 @@ def test_what_an_edit_of_a_study_changed_is_in_the_trail(boss):
     assert criterion == ("criterion.change", "criterion Empathy", *question, "boss")
     assert document[:3] == ("consentdocument.add", "consent document Consent 1", None)
     assert document[3]["information"] == "What this is about."
+
+
+def with_consent(client, study, statements):
+    """Post the study with a new version of its consent document."""
+    number = study.consent_documents.count()
+    document = {"version": str(number + 1), "information": "What this is about.", "statements": statements}
+    new = {f"consent_documents-{number}-{name}": value for name, value in document.items()}
+    return edited(client, change_url(study), **{"consent_documents-TOTAL_FORMS": str(number + 1), **new})
+
+
+def test_each_line_is_a_statement_and_is_shown_as_one(boss):
+    study = whole_study()
+    assert with_consent(boss, study, "I am 18 or older.\r\n\r\n  I agree to <all> of it. \r\n").status_code == 302
+    assert ConsentDocument.objects.get().statements == ["I am 18 or older.", "I agree to <all> of it."]
+    page = boss.get(change_url(study)).content.decode()
+    assert "I am 18 or older.<br>I agree to &lt;all&gt; of it." in page
+    assert with_consent(boss, study, "I agree.").status_code == 302
+    assert [document.statements for document in study.consent_documents.order_by("pk")] == [
+        ["I am 18 or older.", "I agree to <all> of it."],
+        ["I agree."],
+    ]
+
+
+@pytest.mark.parametrize(
+    ("statements", "error"),
+    [
+        (" \r\n ", "Write at least one statement"),
+        ("Yes.\r\n" + "I agree " * 63, "Statement 2 has 503 characters, at most 500 fit."),
+    ],
+)
+def test_consent_without_statements_or_with_endless_ones_is_refused_at_its_field(boss, statements, error):
+    response = with_consent(boss, whole_study(), statements)
+    assert response.status_code == 200
+    inline = next(part for part in response.context["inline_admin_formsets"] if part.opts.model is ConsentDocument)
+    assert error in str(inline.formset.forms[-1].errors["statements"])
+    assert not ConsentDocument.objects.exists()
+
+
+@pytest.mark.parametrize(
+    "statements", [[], "I agree", {"a": "I agree"}, [1, 2], ["I agree", ""], [" "], [["I agree"]], None, ["I" * 501]]
+)
+def test_a_document_holds_texts_alone(statements):
+    document = ConsentDocument(study=whole_study(), version="1", information="This.", statements=["I agree"])
+    document.full_clean()
+    document.statements = statements
+    with pytest.raises(ValidationError) as caught:
+        document.full_clean()
+    assert set(caught.value.message_dict) == {"statements"}
+
+
+def test_statements_saved_before_they_were_checked_are_still_shown(boss):
+    study = whole_study()
+    for version, statements in enumerate(["I agree", [1, 2], {"a": "I agree"}]):
+        ConsentDocument.objects.create(study=study, version=version, information="This.", statements=statements)
+    page = boss.get(change_url(study)).content.decode()
+    for shown in ("I agree", "1<br>2", "{&#x27;a&#x27;: &#x27;I agree&#x27;}"):
+        assert f'<div class="readonly">{shown}</div>' in page
 
 
 def test_an_edit_that_changes_nothing_leaves_no_trail(boss):
