@@ -12,6 +12,7 @@ from django.http import HttpRequest
 from annotation import study_admin, user_admin  # noqa: F401 (they register studies and users)
 from annotation.admin_access import ReadOnlyAdmin, StudyRecordAdmin, keep_edit
 from annotation.forms.people import ClinicianForm
+from annotation.forms.protocol import QuestionnaireItemForm
 from annotation.models import AuditEvent, Prompt, QuestionnaireItem, Rater, Response, System, VerdictEvent
 from annotation.study_admin import is_locked
 
@@ -71,6 +72,7 @@ class RaterAdmin(ReadOnlyAdmin):
 
 @admin.register(QuestionnaireItem)
 class QuestionnaireItemAdmin(StudyRecordAdmin):
+    form = QuestionnaireItemForm
     list_display = ["key", "study", "position", "section", "kind", "optional"]
     list_filter = [("study", OF_REACH)]
     list_select_related = ["study"]

@@ -24,6 +24,7 @@ from annotation.models import (
     System,
     SystemKind,
 )
+from annotation.models.questionnaire import validate_options
 from annotation.models.study import validate_statements
 from annotation.splits import split_by_shares
 from annotation.toml_tables import Table, read_table
@@ -251,8 +252,9 @@ def _item(table: Table, position: int) -> QuestionnaireItem:
     kind = table.text("kind")
     if kind not in ItemKind.values:
         table.fail(f"kind {kind!r} is unknown: it is one of {', '.join(ItemKind.values)}")
-    options = table.tables("options", "value")
-    _refuse_repeats((option, option.text("value")) for option in options)
+    options = table.take("options", list)
+    with _naming(table):
+        validate_options(options)
     return QuestionnaireItem(
         key=table.slug("key"),
         position=position,
@@ -260,7 +262,7 @@ def _item(table: Table, position: int) -> QuestionnaireItem:
         text=table.text("text", max_length=300),
         help=table.text("help", max_length=300, default=""),
         kind=kind,
-        options=[{"value": option.text("value"), "label": option.text("label")} for option in options],
+        options=[{name: text.strip() for name, text in option.items()} for option in options],
         optional=table.take("optional", bool, default=True),
     )
 

@@ -9,7 +9,12 @@ from django.utils.safestring import SafeString
 
 def as_lines(entries: Any) -> str:
     """The list a line each. What is no list, and was stored before lists were checked, shows as it is."""
-    return "\n".join(map(str, entries if isinstance(entries, list) else [entries]))
+    return "\n".join(map(_as_line, entries if isinstance(entries, list) else [entries]))
+
+
+def _as_line(entry: Any) -> str:
+    is_option = isinstance(entry, dict) and entry.keys() == {"value", "label"}
+    return f"{entry['value']} = {entry['label']}" if is_option else str(entry)
 
 
 class LinesInput(forms.Textarea):
@@ -34,3 +39,15 @@ class LinesField(forms.CharField):
 
     def to_python(self, value: Any) -> Any:
         return [line.strip() for line in (super().to_python(value) or "").splitlines() if line.strip()]
+
+
+class OptionsField(LinesField):
+    """Becomes the options of lines such as `weekly = Once a week`."""
+
+    def to_python(self, value: Any) -> Any:
+        lines = super().to_python(value)
+        for line in lines:
+            if "=" not in line:
+                raise forms.ValidationError(f'Write "{line}" as value = Label, such as weekly = Once a week.')
+        parts = (line.partition("=") for line in lines)
+        return [{"value": value.strip(), "label": label.strip()} for value, _, label in parts]

@@ -2,8 +2,9 @@
 
 from django import forms
 
-from annotation.forms.lines import LinesField
-from annotation.models import ConsentDocument
+from annotation.forms.lines import LinesField, OptionsField
+from annotation.forms.participant import STAND_ALONE
+from annotation.models import ConsentDocument, QuestionnaireItem
 
 
 class ConsentDocumentForm(forms.ModelForm):  # type: ignore[type-arg]
@@ -15,3 +16,18 @@ class ConsentDocumentForm(forms.ModelForm):  # type: ignore[type-arg]
     class Meta:
         model = ConsentDocument
         fields = ["version", "information", "statements"]
+
+
+class QuestionnaireItemForm(forms.ModelForm):  # type: ignore[type-arg]
+    options = OptionsField(
+        rows=10,
+        help_text=(
+            "One option a line: value = Label. People read the label, the value is stored. Where any number may be "
+            f"chosen, these values stand alone: {', '.join(sorted(STAND_ALONE))}."
+        ),
+        error_messages={"required": "Write at least one option: every kind of question is answered by choosing."},
+    )
+
+    class Meta:
+        model = QuestionnaireItem
+        fields = ["study", "key", "position", "section", "text", "help", "kind", "options", "optional"]

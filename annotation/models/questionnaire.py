@@ -1,5 +1,8 @@
 """Questions about the participant, and the answers."""
 
+from typing import Any
+
+from django.core.exceptions import ValidationError
 from django.db import models
 
 from annotation.models.rater import Rater
@@ -13,6 +16,29 @@ class ItemKind(models.TextChoices):
     RATING = "rating", "Importance, 1 to 5"
 
 
+def validate_options(options: Any) -> None:
+    """Raise ValidationError unless it is a list of options that each can be told from the others when chosen."""
+    if not isinstance(options, list) or not options:
+        raise ValidationError("Options must be a list, at least one: every kind of question is answered by choosing.")
+    seen = set()
+    for number, option in enumerate(options, start=1):
+        if not _is_option(option):
+            raise ValidationError(
+                f"Option {number} must be a value and a label, each one line of text, without = in the value."
+            )
+        value = option["value"].strip()
+        if value in seen:
+            raise ValidationError(f"Option {number}: the value {value} was given before.")
+        seen.add(value)
+
+
+def _is_option(option: Any) -> bool:
+    """Whether it can be written as one line, `value = Label`."""
+    texts = option.values() if isinstance(option, dict) and option.keys() == {"value", "label"} else ()
+    lines = [text for text in texts if isinstance(text, str) and len(text.strip().splitlines()) == 1]
+    return len(lines) == 2 and "=" not in option["value"]
+
+
 class QuestionnaireItem(models.Model):
     study = models.ForeignKey(Study, models.CASCADE, related_name="questionnaire_items")
     key = models.SlugField()
@@ -21,7 +47,9 @@ class QuestionnaireItem(models.Model):
     text = models.CharField(max_length=300)
     help = models.CharField(max_length=300, blank=True)
     kind = models.CharField(max_length=8, choices=ItemKind)
-    options = models.JSONField(default=list, blank=True, help_text="[{value, label}, ...] in order")
+    options = models.JSONField(
+        default=list, validators=[validate_options], help_text="Values and labels to choose from, in order"
+    )
     optional = models.BooleanField(default=True)
 
     class Meta:

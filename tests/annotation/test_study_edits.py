@@ -4,7 +4,8 @@ import pytest
 from django.core.exceptions import ValidationError
 from django.urls import reverse
 
-from annotation.models import AuditEvent, ConsentDocument, QuestionnaireItem, Study
+from annotation.forms.participant import QuestionnaireForm
+from annotation.models import AuditEvent, ConsentDocument, ItemKind, Membership, QuestionnaireItem, Role, Study
 from tests.annotation.whole_study import lock, whole_study
 
 pytestmark = pytest.mark.django_db
@@ -122,18 +123,14 @@ def test_an_edit_that_changes_nothing_leaves_no_trail(boss):
     assert told() == []
 
 
-def test_a_question_leaves_its_trail_when_added_changed_and_deleted(boss):
-    study = whole_study()
-    new = {
-        "study": study.pk,
-        "key": "sleep",
-        "position": 2,
-        "section": "You",
-        "text": "Do you sleep?",
-        "kind": "likert",
-    }
+def add_question(client, study, *, options, kind="likert"):
+    question = {"key": "sleep", "position": 2, "section": "You", "text": "Do you sleep?", "kind": kind}
     url = reverse("admin:annotation_questionnaireitem_add")
-    added = boss.post(url, {**new, "options": "[]"})
+    return client.post(url, {"study": study.pk, **question, "options": options})
+
+
+def test_a_question_leaves_its_trail_when_added_changed_and_deleted(boss):
+    added = add_question(boss, whole_study(), options="1 = Badly\r\n5 = Well")
     assert added.status_code == 302, added.context["errors"]
     item = QuestionnaireItem.objects.get(key="sleep")
     assert edited(boss, change_url(item), text="How do you sleep?").status_code == 302
@@ -147,6 +144,94 @@ def test_a_question_leaves_its_trail_when_added_changed_and_deleted(boss):
         {"text": "How do you sleep?"},
     )
     assert (delete[0], delete[2]["text"], delete[3]) == ("questionnaireitem.delete", "How do you sleep?", None)
+
+
+OPTIONS = [{"value": "weekly", "label": "Once a week"}, {"value": "more", "label": "More, 7 = daily"}]
+
+
+@pytest.mark.parametrize("kind", ItemKind.values)
+def test_each_line_is_an_option_that_participants_choose_from(boss, kind):
+    study = whole_study()
+    add_question(boss, study, kind=kind, options=" weekly=Once a week\r\n\r\nmore = More, 7 = daily\r\n")
+    item = QuestionnaireItem.objects.get(key="sleep")
+    assert item.options == OPTIONS
+    lines = boss.get(change_url(item)).context["adminform"].form["options"].value()
+    assert lines == "weekly = Once a week\nmore = More, 7 = daily"
+    assert edited(boss, change_url(item), optional="on").status_code == 302
+    assert (told()[-1][2], told()[-1][3]) == ({"optional": False}, {"optional": True})
+    form = QuestionnaireForm(items=[item], rater=study.raters.first())
+    assert [option.choice_label for option in form["sleep"]] == ["Once a week", "More, 7 = daily"]
+
+
+@pytest.mark.parametrize("kind", ItemKind.values)
+@pytest.mark.parametrize(
+    ("options", "error"),
+    [
+        ("", "Write at least one option: every kind of question is answered by choosing."),
+        ("weekly = Once a week\r\nnever", 'Write "never" as value = Label, such as weekly = Once a week.'),
+        ("weekly = Once a week\r\n= Never", "Option 2 must be a value and a label"),
+        ("weekly = Once a week\r\nnever =", "Option 2 must be a value and a label"),
+        ("weekly = Once a week\r\nweekly = Never", "Option 2: the value weekly was given before."),
+    ],
+)
+def test_what_is_no_option_is_refused_at_its_field(boss, kind, options, error):
+    response = add_question(boss, whole_study(), kind=kind, options=options)
+    assert response.status_code == 200
+    errors = response.context["adminform"].form.errors
+    assert list(errors) == ["options"]
+    assert error in errors["options"][0]
+    assert not QuestionnaireItem.objects.filter(key="sleep").exists()
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        [],
+        None,
+        "yes",
+        ["yes", "no"],
+        {"value": "a"},
+        [{"value": "a"}],
+        [{"value": 1, "label": "One"}],
+        [{"value": "a", "label": " "}],
+        [{"value": "a", "label": "A", "help": "A"}],
+        [{"value": "a=b", "label": "A"}],
+        [{"value": "a", "label": "A\nB"}],
+        [{"value": "a", "label": "A"}, {"value": "a ", "label": "B"}],
+    ],
+)
+def test_a_question_holds_options_alone(options):
+    item = QuestionnaireItem(study=whole_study(), key="k", position=2, section="You", text="?", kind="single")
+    item.options = OPTIONS
+    item.full_clean()
+    item.options = options
+    with pytest.raises(ValidationError) as caught:
+        item.full_clean()
+    assert set(caught.value.message_dict) == {"options"}
+
+
+@pytest.mark.parametrize(
+    ("options", "shown"),
+    [(["yes", "no"], "yes\nno"), ("yes", "yes"), ([{"value": "a"}], "{&#x27;value&#x27;: &#x27;a&#x27;}")],
+)
+def test_options_saved_before_they_were_checked_can_be_mended(boss, options, shown):
+    whole_study()
+    item = QuestionnaireItem.objects.get()
+    QuestionnaireItem.objects.update(options=options)
+    assert f">\n{shown}</textarea>" in boss.get(change_url(item)).content.decode()
+    assert edited(boss, change_url(item), options="yes = Yes").status_code == 302
+    assert QuestionnaireItem.objects.get().options == [{"value": "yes", "label": "Yes"}]
+
+
+def test_who_may_not_edit_a_question_reads_its_options_a_line_each(client, django_user_model):
+    study = whole_study()
+    QuestionnaireItem.objects.update(options=OPTIONS)
+    user = django_user_model.objects.create_user("reader")
+    Membership.objects.admit(study, user, Role.RESEARCHER)
+    client.force_login(user)
+    page = client.get(change_url(QuestionnaireItem.objects.get())).content.decode()
+    assert "weekly = Once a week<br>more = More, 7 = daily" in page
+    assert "<textarea" not in page
 
 
 def test_a_locked_study_takes_no_question_and_keeps_its_own(boss):
