@@ -4,15 +4,18 @@ An admin of records that belong to studies builds on `StudyRecordAdmin` and says
 its study, as one writes it in a filter.
 """
 
+from collections.abc import Callable
 from operator import attrgetter
 from typing import Any, cast
 
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.contrib.auth import get_permission_codename
 from django.contrib.auth.models import User
+from django.core.exceptions import PermissionDenied
 from django.db.models import ForeignKey, Model, QuerySet
 from django.forms import ModelChoiceField, model_to_dict
-from django.http import HttpRequest
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import redirect
 
 from annotation.models import AuditEvent, Study, StudyStatus
 from annotation.roles import within_reach
@@ -66,6 +69,24 @@ class StudyRecordAdmin(ByRole, admin.ModelAdmin):  # type: ignore[type-arg]
             open_ones = Study.objects.exclude(status=StudyStatus.LOCKED)
             kwargs["queryset"] = within_reach(open_ones, request.user, permission(self.opts, "add"), "pk")
         return super().formfield_for_foreignkey(db_field, request, **kwargs)
+
+    def ask(self, request: HttpRequest, records: QuerySet[Any], deed: str) -> HttpResponse | None:
+        """To the page that says what the deed means: one record at a time."""
+        chosen = list(records)
+        if len(chosen) != 1:
+            name = self.opts.verbose_name
+            self.message_user(request, f"Select one {name}: you selected {len(chosen)}.", messages.WARNING)
+            return None
+        return redirect(f"admin:{self.opts.app_label}_{self.opts.model_name}_{deed}", chosen[0].pk)
+
+    def reachable(self, request: HttpRequest, pk: int, may: Callable[..., bool]) -> Any:
+        """The record, for whoever sees it and may do the deed."""
+        record = self.get_object(request, str(pk))
+        if record is None:
+            raise Http404
+        if not may(request, record):
+            raise PermissionDenied
+        return record
 
 
 def keep_edit(request: HttpRequest, study: Study, obj: Model, edit: str) -> None:

@@ -5,9 +5,8 @@ from functools import partial
 from typing import Any
 
 from django.contrib import admin, messages
-from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path
@@ -138,14 +137,6 @@ class StudyAdmin(StudyRecordAdmin):
         else:
             self.message_user(request, f"{study} is now {done}.", messages.SUCCESS)
 
-    def ask(self, request: HttpRequest, studies: QuerySet[Study], deed: str) -> HttpResponse | None:
-        """To the page that says what it means: one study at a time."""
-        chosen = list(studies)
-        if len(chosen) != 1:
-            self.message_user(request, f"Select one study: you selected {len(chosen)}.", messages.WARNING)
-            return None
-        return redirect(f"admin:annotation_study_{deed}", chosen[0].pk)
-
     def get_urls(self) -> list[URLPattern]:
         pages = [
             path(f"<int:pk>/{deed}/", self.admin_site.admin_view(view), name=f"annotation_study_{deed}")
@@ -154,21 +145,12 @@ class StudyAdmin(StudyRecordAdmin):
         return [*pages, *super().get_urls()]
 
     def lock_view(self, request: HttpRequest, pk: int) -> HttpResponse:
-        study = self.reachable(request, pk, self.has_advance_permission)
+        study: Study = self.reachable(request, pk, self.has_advance_permission)
         return self.confirm(request, study, "lock", partial(study.advance, StudyStatus.LOCKED), "locked")
 
     def unblind_view(self, request: HttpRequest, pk: int) -> HttpResponse:
-        study = self.reachable(request, pk, self.has_unblind_permission)
+        study: Study = self.reachable(request, pk, self.has_unblind_permission)
         return self.confirm(request, study, "unblind", study.unblind, "unblinded")
-
-    def reachable(self, request: HttpRequest, pk: int, may: Callable[..., bool]) -> Study:
-        """The study, for whoever sees it and may do the deed."""
-        study: Study | None = self.get_object(request, str(pk))
-        if study is None:
-            raise Http404
-        if not may(request, study):
-            raise PermissionDenied
-        return study
 
     @method_decorator(require_http_methods(["GET", "HEAD", "POST"]))
     def confirm(
