@@ -60,15 +60,16 @@ class StudyCommand(BaseCommand):
             raise InputError(f"--study {slug}: there is no such study (there are: {known})")
         return study
 
-    def user_who_may(self, permission: str, name: str, study: Study) -> User:
-        """The user of that name, who decides something of the study.
+    def user_who_may(self, deed: str, name: str, study: Study, *, to: str = "study") -> User:
+        """The user of that name, who decides something of the study, or of its raters.
 
         Raises:
             InputError: there is none, or the user may not decide it.
         """
         user = User.objects.filter(username=name).first()
-        if user is None or not user.has_perm(f"annotation.{permission}_study", study):
-            raise InputError(f"user {name!r} is unknown or may not {permission} this study: name one who may")
+        if user is None or not user.has_perm(f"annotation.{deed}_{to}", study):
+            what = "this study" if to == "study" else f"a {to} of this study"
+            raise InputError(f"user {name!r} is unknown or may not {deed} {what}: name one who may")
         return user
 
     def progress(self, items: Iterable[T], *, total: int | None = None, label: str = "") -> Iterator[T]:

@@ -45,7 +45,7 @@ MANAGEMENT = frozenset(
         criterion="add change delete",
         consentdocument="add",
         questionnaireitem="add change delete",
-        rater="add",
+        rater="add withdraw",
         membership="view add change delete",
     )
 )

@@ -9,7 +9,7 @@ from typing import Any
 from django.db.models import Count, Max, Q, QuerySet
 
 from annotation.errors import InputError
-from annotation.models import ConsentRecord, RaterKind
+from annotation.models import ConsentRecord, Rater, RaterKind
 from training.models import PreferenceDataset, Run
 from training.runs import read_record
 
@@ -71,6 +71,15 @@ class Lineage:
         datasets = _keys(PreferenceDataset.objects.filter(study=study))
         runs = _keys(Run.objects.filter(criterion__study=study)) | _keys(Run.objects.filter(system__study=study))
         return self.learned_from(datasets) | self.made_from(runs)
+
+
+def learned_from(rater: Rater) -> list[str]:
+    """The data sets that hold the rater's rankings, then the runs that go back to them or were made for that person."""
+    datasets = PreferenceDataset.objects.filter(raters=rater).select_related("criterion").order_by("pk")
+    lineage = Lineage.load()
+    runs = lineage.learned_from(_keys(datasets)) | lineage.made_from(_keys(Run.objects.filter(rater=rater)))
+    named = Run.objects.filter(pk__in=runs).order_by("pk")
+    return [*(f"data set {dataset}" for dataset in datasets), *(f"run {run}" for run in named)]
 
 
 def _keys(rows: "QuerySet[Any]") -> set[int]:

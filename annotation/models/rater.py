@@ -3,6 +3,7 @@
 import uuid
 
 from django.conf import settings
+from django.contrib.auth.models import User
 from django.db import models, transaction
 from django.utils import timezone
 
@@ -43,6 +44,7 @@ class Rater(models.Model):
 
     class Meta:
         ordering = ["study", "pk"]
+        permissions = [("withdraw_rater", "Can withdraw a participant who asks for it")]
         constraints = [
             models.UniqueConstraint(fields=["study", "name"], name="rater_name_once_a_study"),
             models.UniqueConstraint(fields=["study", "user"], name="rater_user_once_a_study"),
@@ -55,8 +57,13 @@ class Rater(models.Model):
     def __str__(self) -> str:
         return f"{self.name} (simulated)" if self.simulated else self.name
 
-    def withdraw(self) -> None:
-        """Delete all that the rater gave. The empty row stays, so that data sets made earlier show as tainted."""
+    def withdraw(self, *, by: User | None = None) -> None:
+        """Delete all that the rater gave, `by` a user if one was asked to. The empty row stays, so that data sets made
+        earlier show as tainted.
+
+        Raises:
+            StudyError: the study is locked.
+        """
         self.study.require_unlocked()
         with transaction.atomic():
             if not Rater.objects.active().filter(pk=self.pk).update(withdrawn_at=timezone.now()):
@@ -68,7 +75,7 @@ class Rater(models.Model):
             Participant.objects.filter(rater=self).update(
                 status=ParticipantStatus.WITHDRAWN, finished_at=timezone.now()
             )
-            self.study.auditevent_set.create(action="rater.withdraw", subject=f"rater {self.name}", rater=self)
+            self.study.auditevent_set.create(action="rater.withdraw", subject=f"rater {self.name}", rater=self, user=by)
         self.refresh_from_db()
 
 
