@@ -3,18 +3,25 @@ the reports, since a list of them would unblind the team."""
 
 from typing import Any, cast
 
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.contrib.auth.models import User
 from django.db import transaction
 from django.db.models import QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path
+from django.utils.decorators import method_decorator
+from django.views.decorators.http import require_http_methods
 
 from annotation import study_admin, user_admin  # noqa: F401 (they register studies and users)
 from annotation.admin_access import ReadOnlyAdmin, StudyRecordAdmin, keep_edit
-from annotation.forms.people import ClinicianForm
+from annotation.errors import StudyError
+from annotation.forms.people import ClinicianForm, RandomIdForm
 from annotation.forms.protocol import QuestionnaireItemForm
 from annotation.models import AuditEvent, Prompt, QuestionnaireItem, Rater, Response, System, VerdictEvent
 from annotation.study_admin import is_locked
+from annotation.withdrawal import Withdrawal, foresee
 
 admin.site.site_header = admin.site.site_title = "Attune"
 admin.site.index_title = "Studies, training, reports"
@@ -51,8 +58,9 @@ class ResponseAdmin(ReadOnlyAdmin):
 class RaterAdmin(ReadOnlyAdmin):
     list_display = ["name", "study", "kind", "simulated", "created_at", "withdrawn_at"]
     list_filter = [("study", OF_REACH), "kind", "simulated"]
-    search_fields = ["name"]
+    search_fields = ["name", "participant__public_id"]
     list_select_related = ["study"]
+    actions = ["withdraw_participant"]
     form = ClinicianForm
 
     def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
@@ -68,6 +76,38 @@ class RaterAdmin(ReadOnlyAdmin):
         AuditEvent.objects.create(
             study=obj.study, action="clinician.admit", subject=f"clinician {obj.name}", user=cast("User", request.user)
         )
+
+    def has_withdraw_permission(self, request: HttpRequest, obj: Rater | None = None) -> bool:
+        return self.allows(request, "withdraw", obj)
+
+    @admin.action(
+        description="Withdraw a participant who asks for it (search for their random id) ...", permissions=["withdraw"]
+    )
+    def withdraw_participant(self, request: HttpRequest, raters: QuerySet[Rater]) -> HttpResponse | None:
+        return self.ask(request, raters, "withdraw")
+
+    def get_urls(self) -> list[URLPattern]:
+        page = self.admin_site.admin_view(self.withdraw_view)
+        return [path("<int:pk>/withdraw/", page, name="annotation_rater_withdraw"), *super().get_urls()]
+
+    @method_decorator(require_http_methods(["GET", "HEAD", "POST"]))
+    def withdraw_view(self, request: HttpRequest, pk: int) -> HttpResponse:
+        rater: Rater = self.reachable(request, pk, self.has_withdraw_permission)
+        try:
+            return self.confirm_withdrawal(request, rater, foresee(rater))
+        except StudyError as error:
+            self.message_user(request, str(error), messages.ERROR)
+            return redirect("admin:annotation_rater_changelist")
+
+    def confirm_withdrawal(self, request: HttpRequest, rater: Rater, foreseen: Withdrawal) -> HttpResponse:
+        form = RandomIdForm(request.POST if request.method == "POST" else None, participant=rater.participant)
+        if form.is_valid():
+            rater.withdraw(by=cast("User", request.user))
+            self.message_user(request, f"{rater} has withdrawn.", messages.SUCCESS)
+            return redirect("admin:annotation_rater_changelist")
+        context = {"rater": rater, "foreseen": foreseen, "form": form, "title": f"Withdraw {rater}", "opts": self.opts}
+        template, status = "admin/annotation/rater/withdraw.html", 422 if form.is_bound else 200
+        return TemplateResponse(request, template, {**self.admin_site.each_context(request), **context}, status=status)
 
 
 @admin.register(QuestionnaireItem)

@@ -1,12 +1,13 @@
 """Who is let into a study: members of the team and clinicians, named by user name, never picked from a list."""
 
 from typing import Any
+from uuid import UUID
 
 from django import forms
 from django.contrib.auth.models import User
 
 from annotation.errors import StudyError
-from annotation.models import Membership, Rater, RaterKind, StudyStatus
+from annotation.models import Membership, Participant, Rater, RaterKind, StudyStatus
 from annotation.roles import require_blind
 
 
@@ -88,4 +89,21 @@ class SureForm(forms.Form):
         typed: str = self.cleaned_data["slug"]
         if typed != self.wanted:
             raise forms.ValidationError(f"This is not the short name. Type {self.wanted}.")
+        return typed
+
+
+class RandomIdForm(forms.Form):
+    """The participant's random id, as they wrote it. The list names raters by pseudonym: a slip there would delete what
+    somebody else gave."""
+
+    random_id = forms.UUIDField(error_messages={"invalid": "This is not a random id. Copy it from what they wrote."})
+
+    def __init__(self, *args: Any, participant: Participant, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.participant = participant
+
+    def clean_random_id(self) -> UUID:
+        typed: UUID = self.cleaned_data["random_id"]
+        if typed != self.participant.public_id:
+            raise forms.ValidationError(f"This is not the random id of {self.participant}. Look for it in the list.")
         return typed

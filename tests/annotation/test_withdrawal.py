@@ -1,10 +1,11 @@
-"""Withdrawal of a participant who has left, by the team."""
+"""Withdrawal of a participant who has left, by the team: the command, and the page in the admin."""
 
 import uuid
 
 import pytest
-from django.contrib.auth.models import User
+from django.contrib.auth.models import Permission, User
 from django.core.management import CommandError, call_command
+from django.urls import reverse
 
 from annotation.models import (
     Answer,
@@ -12,11 +13,13 @@ from annotation.models import (
     ItemKind,
     Membership,
     PanelLink,
+    Participant,
     ParticipantStatus,
     QuestionnaireItem,
     Ranking,
     RankingTask,
     Rater,
+    RaterKind,
     Role,
     StudyStatus,
 )
@@ -24,6 +27,7 @@ from tests.factories import make_clinician, make_participant, make_prompt, make_
 from training.models import PreferenceDataset, Run, RunKind
 
 pytestmark = pytest.mark.django_db
+LIST = reverse("admin:annotation_rater_changelist")
 
 
 @pytest.fixture
@@ -77,6 +81,10 @@ def learned(study, participant):
 def withdraw(participant, **options):
     random_id = participant if isinstance(participant, str) else str(participant.public_id)
     call_command("withdraw_participant", **{"study": "care", "id": random_id, "by": "admin", **options})
+
+
+def address(rater):
+    return reverse("admin:annotation_rater_withdraw", args=[rater.pk])
 
 
 def assert_nothing_happened(rater):
@@ -185,3 +193,112 @@ def test_the_command_asks_for_a_user_who_may(study, participant, name):
     with pytest.raises(CommandError, match=f"user '{name}' is unknown or may not withdraw a rater of this study"):
         withdraw(participant, by=name, yes=True)
     assert_nothing_happened(participant.rater)
+
+
+def enter(client, user):
+    client.force_login(user)
+    return client
+
+
+@pytest.fixture
+def manager(client, study):
+    """An admin of the study, not of the site."""
+    user = User.objects.create_user("manager")
+    Membership.objects.admit(study, user, Role.ADMIN)
+    return enter(client, user)
+
+
+def choose(client, *raters):
+    chosen = {"action": "withdraw_participant", "_selected_action": [rater.pk for rater in raters]}
+    return client.post(LIST, chosen, follow=True)
+
+
+def test_the_team_finds_a_participant_by_the_random_id(manager, participant, another):
+    listed = manager.get(LIST, {"q": str(participant.public_id)}).context["cl"].result_list
+    assert list(listed) == [participant.rater]
+
+
+def test_the_action_leads_to_a_page_that_says_what_it_means(manager, participant, another, learned):
+    response = choose(manager, participant.rater)
+    assert response.redirect_chain == [(address(participant.rater), 302)]
+    page = response.content.decode()
+    assert "2 rankings and 1 answer are deleted now" in page
+    assert "marked as tainted: data set Empathy direct-r, run direct, run heir, run personal." in page
+    assert str(participant.public_id) not in page
+    assert (
+        "No data set and no run learned from them."
+        in manager.get(address(make_participant(another.rater.study).rater)).content.decode()
+    )
+    assert "Select one rater: you selected 2." in choose(manager, participant.rater, another.rater).content.decode()
+    assert_nothing_happened(participant.rater)
+
+
+def test_with_the_random_id_the_participant_is_withdrawn(manager, participant, another):
+    page = manager.post(address(participant.rater), {"random_id": str(participant.public_id)}, follow=True)
+    assert page.redirect_chain == [(LIST, 302)]
+    assert f"{participant} has withdrawn." in page.content.decode()
+    assert_withdrawn(participant, User.objects.get(username="manager"))
+    assert Ranking.objects.get().task.rater == another.rater
+
+
+@pytest.mark.parametrize("wrong", ["", "1234", "another"])
+def test_without_the_participants_random_id_nothing_happens(manager, participant, another, wrong):
+    typed = str(another.public_id) if wrong == "another" else wrong
+    response = manager.post(address(participant.rater), {"random_id": typed})
+    assert response.status_code == 422
+    assert 'aria-describedby="random_id-error"' in response.content.decode()
+    assert_nothing_happened(participant.rater)
+
+
+def imported(study):
+    return Rater.objects.create(study=study, kind=RaterKind.PARTICIPANT, name="Imported")
+
+
+@pytest.mark.parametrize(("make", "kind"), [(make_clinician, "clinician"), (imported, "participant")])
+def test_a_rater_without_a_random_id_is_not_withdrawn_in_this_way(manager, study, make, kind):
+    rater = make(study)
+    assert f"{rater} is a {kind} without a random id" in choose(manager, rater).content.decode()
+    assert_nothing_happened(rater)
+
+
+def test_the_page_says_in_one_line_why_it_cannot_be_done(manager, study, participant, another):
+    another.rater.withdraw()
+    typed = {"random_id": str(another.public_id)}
+    assert (
+        "there is nothing left to delete" in manager.post(address(another.rater), typed, follow=True).content.decode()
+    )
+    study.advance(StudyStatus.CLOSED)
+    study.advance(StudyStatus.LOCKED)
+    typed = {"random_id": str(participant.public_id)}
+    page = manager.post(address(participant.rater), typed, follow=True).content.decode()
+    assert "Study care is locked: its data can no longer change" in page
+    assert not Rater.objects.get(pk=participant.pk).withdrawn_at
+
+
+@pytest.mark.parametrize(
+    ("role", "status"), [(Role.RESEARCHER, 403), (Role.MONITOR, 404), (Role.ADMIN, 302), (None, 302)]
+)
+def test_only_who_manages_the_study_reaches_the_page(client, study, participant, role, status):
+    user = User.objects.create_user("vera")
+    if role:
+        Membership.objects.admit(study, user, role)
+    enter(client, user)
+    answer = client.post(address(participant.rater), {"random_id": str(participant.public_id)})
+    assert answer.status_code == status
+    assert bool(Rater.objects.get(pk=participant.pk).withdrawn_at) == (role == Role.ADMIN)
+
+
+@pytest.mark.parametrize(("codenames", "may"), [(["view_rater"], False), (["view_rater", "withdraw_rater"], True)])
+def test_the_permission_offers_the_action(client, participant, codenames, may):
+    user = User.objects.create_user("vera", is_staff=True)
+    user.user_permissions.set(Permission.objects.filter(codename__in=codenames))
+    enter(client, user)
+    assert ("withdraw_participant" in client.get(LIST).content.decode()) == may
+    assert client.get(address(participant.rater)).status_code == (200 if may else 403)
+
+
+def test_the_page_knows_no_rater_of_another_study_and_no_other_method(manager, participant):
+    elsewhere = make_participant(make_study())
+    assert manager.get(address(elsewhere.rater)).status_code == 404
+    assert manager.put(address(participant.rater)).status_code == 405
+    assert Participant.objects.exclude(status=ParticipantStatus.ACTIVE).count() == 0
