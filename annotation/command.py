@@ -13,6 +13,7 @@ from django.db import DataError, IntegrityError, OperationalError
 
 from annotation.errors import InputError, StudyError
 from annotation.models import Study
+from annotation.participation import missing_for_participants
 from annotation.progress import progress_bar
 
 T = TypeVar("T")
@@ -79,6 +80,11 @@ class StudyCommand(BaseCommand):
     def say(self, line: str) -> None:
         """A line of progress, on stderr and without colour."""
         self.stderr.write(line, style_func=str)
+
+    def tell_missing(self, study: Study) -> None:
+        """A line on stderr for each thing without which participants cannot take part."""
+        for line in missing_for_participants(study):
+            self.say(line)
 
     def write_json(self, value: Any) -> None:
         self.stdout.write(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False))

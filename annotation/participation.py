@@ -1,4 +1,4 @@
-"""How a person goes through a study: joining, claiming posts, and what comes next."""
+"""How a person goes through a study: what it needs, joining, claiming posts, and what comes next."""
 
 import random
 import secrets
@@ -92,22 +92,53 @@ def _finish(participant: Participant, status: ParticipantStatus) -> None:
     participant.save(update_fields=["status", "finished_at"])
 
 
-# Claiming posts
+# What a study needs
 
 
-def claimable_prompts(study: Study) -> QuerySet[Prompt]:
-    """Prompts with enough responses and a free slot, fewest claims first. Test prompts are kept for comparing
-    systems, calibration prompts for practice: what people rank is trained on."""
-    claims = RankingTask.objects.filter(prompt=OuterRef("pk"), slot__isnull=False).values("prompt")
+def missing_for_participants(study: Study) -> list[str]:
+    """What keeps every participant out of the study, and what to do about it, a line each.
+
+    A study may be open all the same: its rankings may be imported, or clinicians alone take part.
+    """
+    lines = []
+    if study.current_consent() is None:
+        lines.append("it has no consent document. Add one to the study in the admin.")
+    if not study.criteria.filter(ranked=True).exists():
+        lines.append("it has no criterion to rank on. Add one, or mark one as ranked, in the admin.")
+    if not rankable_prompts(study).exists():
+        lines.append(
+            f"no train or scorer prompt has the {study.responses_per_task} responses that a task shows. Import prompts "
+            "(import_prompts), then generate or import responses (generate_responses, import_responses)."
+        )
+    lines += [
+        f"question {item} needs an answer and has no options. Give it some, or make it optional, in the admin."
+        for item in study.questionnaire_items.filter(optional=False, options=[])
+    ]
+    return [f"Participants cannot take part in study {study.slug} yet: {line}" for line in lines]
+
+
+def rankable_prompts(study: Study) -> QuerySet[Prompt]:
+    """Prompts with enough responses to rank. Test prompts are kept for comparing systems, calibration prompts for
+    practice: what people rank is trained on."""
     responses = Response.objects.filter(prompt=OuterRef("pk")).values("prompt")
     return (
         Prompt.objects.filter(study=study)
         .exclude(split__in=[Split.TEST, Split.CALIBRATION])
-        .annotate(
-            claims=Coalesce(Subquery(claims.annotate(n=Count("pk")).values("n")), 0),
-            written=Coalesce(Subquery(responses.annotate(n=Count("pk")).values("n")), 0),
-        )
-        .filter(claims__lt=study.raters_per_task, written__gte=study.responses_per_task)
+        .annotate(written=Coalesce(Subquery(responses.annotate(n=Count("pk")).values("n")), 0))
+        .filter(written__gte=study.responses_per_task)
+    )
+
+
+# Claiming posts
+
+
+def claimable_prompts(study: Study) -> QuerySet[Prompt]:
+    """Rankable prompts with a free slot, fewest claims first."""
+    claims = RankingTask.objects.filter(prompt=OuterRef("pk"), slot__isnull=False).values("prompt")
+    return (
+        rankable_prompts(study)
+        .annotate(claims=Coalesce(Subquery(claims.annotate(n=Count("pk")).values("n")), 0))
+        .filter(claims__lt=study.raters_per_task)
         .order_by("claims", "pk")
     )
 

@@ -18,6 +18,7 @@ from annotation.errors import StudyError
 from annotation.forms.people import MembershipForm, SureForm
 from annotation.forms.protocol import ConsentDocumentForm
 from annotation.models import ConsentDocument, Criterion, Membership, Study, StudyStatus
+from annotation.participation import missing_for_participants
 
 
 class CriterionInline(ByRole, admin.StackedInline):  # type: ignore[type-arg]
@@ -103,6 +104,9 @@ class StudyAdmin(StudyRecordAdmin):
     @admin.action(description="Open for participants and clinicians", permissions=["advance"])
     def open_study(self, request: HttpRequest, studies: QuerySet[Study]) -> None:
         self.advance(request, studies, StudyStatus.OPEN)
+        for study in studies:
+            for line in missing_for_participants(study) if study.status == StudyStatus.OPEN else []:
+                self.message_user(request, line, messages.WARNING)
 
     @admin.action(description="Close: no new rankings", permissions=["advance"])
     def close_study(self, request: HttpRequest, studies: QuerySet[Study]) -> None:

@@ -100,6 +100,8 @@ def information(request: HtmxHttpRequest, study: Study) -> HttpResponse:
     if known:
         remember(request, known)
         return redirect(participation.next_url(known))
+    if participation.missing_for_participants(study):
+        return redirect("annotation:closed", slug=study.slug)
     if not participation.has_room(study):
         return redirect("annotation:full", slug=study.slug)
     form = DecisionForm(request.POST if request.method == "POST" else None, document=document)
@@ -116,7 +118,8 @@ def information(request: HtmxHttpRequest, study: Study) -> HttpResponse:
 @require_safe
 @study_page
 def closed(request: HtmxHttpRequest, study: Study) -> HttpResponse:
-    if study.status == StudyStatus.OPEN and study.current_consent():
+    """Not begun, ended, or open before there is all that participants need."""
+    if study.status == StudyStatus.OPEN and not participation.missing_for_participants(study):
         return redirect("annotation:information", slug=study.slug)
     participant = find_participant(request, study)
     return render(request, "annotation/closed.html", {"study": study, "participant": participant})
@@ -125,10 +128,10 @@ def closed(request: HtmxHttpRequest, study: Study) -> HttpResponse:
 @require_safe
 @study_page
 def full(request: HtmxHttpRequest, study: Study) -> HttpResponse:
-    """The code is for someone who came in vain, not for a passer-by while there is room."""
+    """The code is for someone who came in vain, not for a passer-by while there is room, or nothing to rank yet."""
     participant = find_participant(request, study)
     turned_away = participant is not None and participant.status == ParticipantStatus.FULL
-    if not turned_away and participation.has_room(study):
+    if not turned_away and (participation.has_room(study) or participation.missing_for_participants(study)):
         return redirect("annotation:information", slug=study.slug)
     return render(request, "annotation/full.html", {"study": study})
 

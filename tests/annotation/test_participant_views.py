@@ -16,6 +16,7 @@ from annotation.models import (
     QuestionnaireItem,
     Ranking,
     RankingTask,
+    Split,
     StudyStatus,
 )
 from tests.factories import make_prompt, make_study
@@ -114,6 +115,37 @@ def test_a_study_that_is_not_open_says_so(client, status):
     assert "not open" in client.get(url("information", study), follow=True).text
     assert "not open" in client.post(url("information", study), {"decision": "agree"}, follow=True).text
     assert not Participant.objects.exists()
+
+
+def without_consent(study):
+    study.consent_documents.all().delete()
+
+
+def without_responses(study):
+    study.prompts.update(split=Split.TEST)
+
+
+def without_criteria(study):
+    study.criteria.update(ranked=False)
+
+
+@pytest.mark.parametrize("make_incomplete", [without_consent, without_responses, without_criteria])
+@pytest.mark.parametrize("page", ["information", "closed", "full"])
+def test_a_study_that_is_open_too_early_says_that_it_is_not_ready(client, study, make_incomplete, page):
+    make_incomplete(study)
+    response = client.get(url(page, study), follow=True)
+    assert response.status_code == 200
+    assert "The study is not ready yet" in response.text
+    assert "nothing to take part in so far" in response.text
+    for untrue in ("not open", "ended", "full", "FULL1234", "DONE1234", "code"):
+        assert untrue not in response.text.split("<main")[1].split("</main>")[0]
+    agree(client, study, "?pid=abc")
+    assert not Participant.objects.exists()
+
+
+def test_whoever_takes_part_goes_on_when_the_study_lacks_something_for_newcomers(taking_part, study):
+    without_responses(study)
+    assert taking_part.get(url("information", study)).url == url("rank", study, 1, "empathy")
 
 
 def test_when_no_slot_is_left_the_newcomer_gets_the_code_for_that(client, study):

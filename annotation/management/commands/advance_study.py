@@ -21,5 +21,7 @@ class Command(StudyCommand):
         user = self.user_who_may("advance", options["by"], study)
         study.advance(StudyStatus(options["to"]), by=user)
         self.stdout.write(f"study {study.slug} is {study.status}")
+        if study.status == StudyStatus.OPEN:
+            self.tell_missing(study)
         if study.data_sha256:
             self.stdout.write(f"sha256 of its data  {study.data_sha256}")

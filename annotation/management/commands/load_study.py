@@ -34,3 +34,5 @@ class Command(StudyCommand):
             f"study {slug} ({study.status}): {len(files.posts)} prompts ({count_splits(files.splits)}), "
             f"{len(files.criteria)} criteria, {len(files.items)} questions"
         )
+        if study.status == StudyStatus.OPEN:
+            self.tell_missing(study)
