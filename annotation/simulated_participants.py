@@ -85,7 +85,12 @@ def simulate_participants(study: Study, folder: Path, plan: SimulationPlan) -> S
     criteria = list(study.criteria.filter(ranked=True))
     if not criteria:
         raise StudyError(f"study {study.slug} has no criterion that participants rank on")
-    rated = _rated_prompts(study, read_posts(folder), criteria)
+    posts = [post for post in read_posts(folder) if post.responses]
+    if not posts:
+        raise InputError(
+            f"{folder}: no posts_*.toml with responses in it, whose qualities simulated participants rank by"
+        )
+    rated = _rated_prompts(study, posts, criteria)
     n_raters, per_prompt = plan.sizes(study, len(rated))
     raters = _create_raters(study, n_raters)
     rankings = Ranking.objects.record(_orders(rated, criteria, raters, per_prompt, plan.seed))

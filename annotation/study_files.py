@@ -1,4 +1,4 @@
-"""A study written down as a folder of TOML files: study.toml, questionnaire.toml, posts_*.toml."""
+"""A study written down as a folder of TOML files (docs/study-files.md)."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -96,18 +96,12 @@ class StudyFiles:
         for record in records:
             record.study = study
             record.save()
-        system = System.objects.create(
-            study=study, name=CONTENT_SYSTEM, kind=SystemKind.HUMAN, description="The responses of the study's folder"
-        )
         prompts = Prompt.objects.bulk_create(
             Prompt(study=study, key=post.key, text=post.text, split=split, topic=post.topic, risk=post.risk)
             for post, split in zip(self.posts, self.splits, strict=True)
         )
-        Response.objects.bulk_create(
-            Response(prompt=prompt, system=system, number=number, key=post.response_key(written), text=written.text)
-            for prompt, post in zip(prompts, self.posts, strict=True)
-            for number, written in enumerate(post.responses, start=1)
-        )
+        if any(post.responses for post in self.posts):
+            self._create_responses(prompts)
         study.auditevent_set.create(
             action="study.load",
             subject=f"study {study.slug}",
@@ -116,6 +110,19 @@ class StudyFiles:
         if status != StudyStatus.DRAFT:
             study.advance(status)
         return study
+
+    def _create_responses(self, prompts: Iterable[Prompt]) -> None:
+        system = System.objects.create(
+            study=self.study,
+            name=CONTENT_SYSTEM,
+            kind=SystemKind.HUMAN,
+            description="The responses of the study's folder",
+        )
+        Response.objects.bulk_create(
+            Response(prompt=prompt, system=system, number=number, key=post.response_key(written), text=written.text)
+            for prompt, post in zip(prompts, self.posts, strict=True)
+            for number, written in enumerate(post.responses, start=1)
+        )
 
 
 def read_study_files(folder: Path) -> StudyFiles:
@@ -130,7 +137,7 @@ def read_study_files(folder: Path) -> StudyFiles:
     names = _strings(table, "criteria", DEFAULT_CRITERIA)
     posts = read_posts(folder)
     for post in posts:
-        if len(post.responses) < study.responses_per_task:
+        if post.responses and len(post.responses) < study.responses_per_task:
             raise InputError(f"{post.where}: {len(post.responses)} responses, a task shows {study.responses_per_task}")
     return StudyFiles(
         study=study,
@@ -161,15 +168,16 @@ def read_criteria(names: Iterable[str], folder: Path | None = None) -> list[Crit
 
 
 def read_posts(folder: Path) -> list[Post]:
-    """The posts of all posts_*.toml in the folder.
+    """The posts of all posts_*.toml in the folder; a study whose prompts are imported has none.
 
     Raises:
-        InputError: there is none, a key is given twice, or an entry is wrong.
+        InputError: a key is given twice, or an entry is wrong.
     """
-    paths = sorted(folder.glob("posts_*.toml"))
-    if not paths:
-        raise InputError(f"{folder}: no posts_*.toml in it")
-    tables = [table for path in paths for table in read_table(path).tables("posts", "key")]
+    files = [read_table(path) for path in sorted(folder.glob("posts_*.toml"))]
+    for file in files:
+        # A response that slipped out of its post would else leave the post without, and nobody would know.
+        file.only("posts")
+    tables = [table for file in files for table in file.tables("posts", "key")]
     _refuse_repeats((table, table.text("key")) for table in tables)
     return [_post(table) for table in tables]
 
@@ -269,7 +277,7 @@ def _item(table: Table, position: int) -> QuestionnaireItem:
 
 def _post(table: Table) -> Post:
     table.only("key", "topic", "risk", "text", "responses")
-    responses = table.tables("responses", "style")
+    responses = table.tables("responses", "style") if "responses" in table.values else []
     _refuse_repeats((response, response.text("style")) for response in responses)
     return Post(
         where=table.where,

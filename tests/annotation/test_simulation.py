@@ -109,6 +109,26 @@ def test_a_folder_of_another_study_is_refused(folder, tmp_path):
     assert not Rater.objects.exists()
 
 
+BARE = '[[posts]]\nkey = "bare"\ntext = "Nobody has answered this one yet."'
+
+
+def test_a_prompt_without_responses_is_not_ranked(folder):
+    (folder / "posts_b.toml").write_text(BARE)
+    call_command("load_study", str(folder), "--slug", "more", "--open")
+    call_command("simulate_participants", str(folder), "--study", "more")
+    assert Ranking.objects.submitted().count() == 6 * 3 * 6
+
+
+@pytest.mark.parametrize("files", [{}, {"posts_a.toml": BARE}])
+def test_a_folder_without_responses_is_refused(folder, tmp_path, files):
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    for name, text in files.items():
+        (empty / name).write_text(text)
+    with pytest.raises(CommandError, match=r"empty: no posts_\*.toml with responses in it"):
+        simulate(empty)
+
+
 def test_only_an_open_study_takes_simulated_participants(folder):
     Study.objects.get().advance(StudyStatus.CLOSED)
     with pytest.raises(CommandError, match="is closed"):

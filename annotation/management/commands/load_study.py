@@ -11,7 +11,8 @@ from annotation.study_files import count_splits, read_study_files
 
 
 class Command(StudyCommand):
-    help = "Load a study from a folder: study.toml, questionnaire.toml, posts_*.toml. It is a draft until --open."
+    help = """Load a study from a folder: study.toml, questionnaire.toml and, if its prompts are written there too,
+posts_*.toml. It is a draft until --open."""
     examples = """  manage.py load_study fixtures/demo
   manage.py load_study fixtures/demo --open --if-missing"""
 
@@ -30,9 +31,10 @@ class Command(StudyCommand):
             self.stdout.write(f"study {slug} is there already: left as it is")
             return
         study = files.create(status=StudyStatus.OPEN if options["open"] else StudyStatus.DRAFT)
+        splits = f" ({count_splits(files.splits)})" if files.splits else ""
         self.stdout.write(
-            f"study {slug} ({study.status}): {len(files.posts)} prompts ({count_splits(files.splits)}), "
-            f"{len(files.criteria)} criteria, {len(files.items)} questions"
+            f"study {slug} ({study.status}): {len(files.posts)} prompts{splits}, {len(files.criteria)} criteria, "
+            f"{len(files.items)} questions"
         )
         if study.status == StudyStatus.OPEN:
             self.tell_missing(study)
