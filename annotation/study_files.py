@@ -31,11 +31,12 @@ from annotation.toml_tables import Table, read_table
 
 DEFAULT_CRITERIA = ["therapeutic", "evaluation"]
 DEFAULT_SHARES = {"train": 4, "test": 1}
-CONTENT_SYSTEM = "demo-content"
+DEFAULT_SYSTEM = "written"
 CODES = ("completion_code", "declined_code", "screened_out_code", "full_code")
 SIZES = ("seed", "responses_per_task", "tasks_per_participant", "raters_per_task")
 TEXTS = ("content_note", "contact")
-STUDY_KEYS = {*CODES, *SIZES, *TEXTS, "slug", "title", "criteria", "splits", "information", "consent", "debrief"}
+TABLES = ("splits", "information", "consent", "debrief")
+STUDY_KEYS = {*CODES, *SIZES, *TEXTS, *TABLES, "slug", "title", "criteria", "system"}
 
 
 @dataclass(frozen=True)
@@ -76,6 +77,7 @@ class StudyFiles:
     criteria: list[Criterion]
     consent: ConsentDocument
     items: list[QuestionnaireItem]
+    system: str
     posts: list[Post]
     splits: list[str]
 
@@ -114,7 +116,7 @@ class StudyFiles:
     def _create_responses(self, prompts: Iterable[Prompt]) -> None:
         system = System.objects.create(
             study=self.study,
-            name=CONTENT_SYSTEM,
+            name=self.system,
             kind=SystemKind.HUMAN,
             description="The responses of the study's folder",
         )
@@ -144,6 +146,7 @@ def read_study_files(folder: Path) -> StudyFiles:
         criteria=read_criteria(names, folder / "criteria"),
         consent=_consent(table),
         items=_items(folder / "questionnaire.toml"),
+        system=table.text("system", max_length=80) if "system" in table.values else DEFAULT_SYSTEM,
         posts=posts,
         splits=_splits(table.table("splits", DEFAULT_SHARES), posts, study.seed),
     )

@@ -19,7 +19,6 @@ from annotation.calibration import read_calibration
 from annotation.designs import DesignPlan, draw_design, open_design
 from annotation.models import Rater, RaterKind, Response, Split, Study, StudyStatus
 from annotation.roles import require_blind
-from annotation.study_files import CONTENT_SYSTEM
 from evaluation.local_server import local_model_server
 from evaluation.steps import Procedure, Step, command_json, run_done
 from training.models import Run, RunStatus
@@ -27,6 +26,8 @@ from training.models import Run, RunStatus
 FOLDER = Path(settings.BASE_DIR) / "fixtures" / "demo"
 STUDY, TRY_OUT = "demo", "try-out"
 DESIGN = "main"
+# The system of the responses in FOLDER, by its study.toml.
+CONTENT_SYSTEM = "demo-content"
 CRITERIA = ("empathy", "safety")
 SYSTEMS = ("base", "dpo-empathy", "modpo-empathy-safety")
 SCORER, TOY = "held-out-scorers", "toy-llm"

@@ -64,6 +64,15 @@ def test_a_study_may_choose_and_bring_its_criteria(tmp_path):
     assert keys == ["quantity", "quality", "relation", "manner", "own_preference"]
 
 
+def test_the_responses_belong_to_the_system_that_the_study_names(tmp_path):
+    folder = write_study(tmp_path)
+    call_command("load_study", str(folder))
+    replace(folder / "study.toml", 'slug = "small"', 'slug = "named"\nsystem = "peer supporters"')
+    call_command("load_study", str(folder))
+    assert list(Study.objects.get(slug="small").systems.values_list("name", "kind")) == [("written", "human")]
+    assert Study.objects.get(slug="named").systems.get().name == "peer supporters"
+
+
 def test_a_study_may_be_written_without_posts(tmp_path, capsys):
     folder = write_study(tmp_path)
     (folder / "posts_a.toml").unlink()
@@ -111,6 +120,8 @@ WRONG = [
     ("study.toml", "raters_per_task = 3", "raters_per_task = 0", "study_sizes_positive"),
     ("study.toml", "raters_per_task = 3", "rater_per_task = 3", "unknown key 'rater_per_task'"),
     ("study.toml", "responses_per_task = 3", "responses_per_task = 4", "post p1: 3 responses, a task shows 4"),
+    ("study.toml", 'slug = "small"', 'slug = "small"\nsystem = " "', "study.toml: system is empty"),
+    ("study.toml", 'slug = "small"', f'slug = "small"\nsystem = "{"n" * 81}"', "system has 81 characters, at most 80"),
     ("study.toml", "train = 2", "training = 2", r"\[splits\]: unknown key 'training'"),
     ("study.toml", "train = 2", "train = -2", r"\[splits\]: the shares must be 0 or more"),
     ("study.toml", 'statements = ["I agree."]', "statements = []", r"\[consent\]: Statements must be a list of texts"),

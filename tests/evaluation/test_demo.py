@@ -8,8 +8,8 @@ from django.core.management import CommandError, call_command
 
 from annotation.errors import StudyError
 from annotation.models import Assignment, Split, Study, StudyStatus
-from annotation.study_files import CONTENT_SYSTEM
-from evaluation.demo import SYSTEMS, Demo, copy_responses, scoring, steps
+from annotation.study_files import read_study_files
+from evaluation.demo import CONTENT_SYSTEM, FOLDER, SYSTEMS, Demo, copy_responses, scoring, steps
 from evaluation.management.commands.demo import table
 from evaluation.management.commands.serve_demo import addresses, secret
 from tests.factories import make_prompt, make_response, make_study, make_system
@@ -122,6 +122,10 @@ def test_simulated_clinicians_judge_a_design_and_go_on_where_they_stopped(demo, 
     assert submitted.count() == 4 * (pairs + pairs // 5)
     demo.ask_clinicians(finished)
     assert submitted.count() == 4 * (pairs + pairs // 5)
+
+
+def test_the_responses_that_are_scored_are_those_of_the_folder():
+    assert read_study_files(FOLDER).system == CONTENT_SYSTEM
 
 
 def test_scores_are_done_when_every_ranked_response_has_one():
