@@ -42,8 +42,12 @@ class ImportedPrompts:
 
 
 @transaction.atomic
-def import_prompts(path: Path, slug: str, *, test_size: int | float, seed: int) -> ImportedPrompts:
+def import_prompts(
+    path: Path, slug: str, *, test_size: int | float, seed: int, scorer_size: int | float = 0
+) -> ImportedPrompts:
     """Store the file's prompts in the order of the split's draw, first train, then test.
+
+    Scorer prompts are drawn from the train prompts afterwards, so that train and test part as published.
 
     Raises:
         InputError: the file is wrong, holds no usable prompt, or one that the study has already.
@@ -62,11 +66,18 @@ def import_prompts(path: Path, slug: str, *, test_size: int | float, seed: int) 
     for row in kept:
         if row.text(id_column, max_length=64) in known:
             row.fail(id_column, f"study {slug} has a prompt {row.values[id_column]!r} already")
-    train, test = split_by_length([row.values[text_column] for row in kept], test_size, seed)
-    drawn = [(index, Split.TRAIN) for index in train] + [(index, Split.TEST) for index in test]
+    texts = [row.values[text_column] for row in kept]
+    train, test = split_by_length(texts, test_size, seed)
+    # A post that the study has twice would teach a policy by its other copy.
+    copies = Counter([*texts, *study.prompts.values_list("text", flat=True)])
+    single = [index for index in train if copies[texts[index]] == 1]
+    _, places = split_by_length([texts[index] for index in single], scorer_size, seed, option="--scorer-size")
+    scorer = {single[place] for place in places}
+    drawn = [(index, Split.SCORER if index in scorer else Split.TRAIN) for index in train]
+    drawn += [(index, Split.TEST) for index in test]
     Prompt.objects.bulk_create(
         (
-            Prompt(study=study, key=kept[index].values[id_column], text=kept[index].values[text_column], split=split)
+            Prompt(study=study, key=kept[index].values[id_column], text=texts[index], split=split)
             for index, split in drawn
         ),
         batch_size=BATCH,

@@ -17,7 +17,9 @@ def passes_filter(text: str) -> bool:
     return SHORTEST <= len(text) <= LONGEST and len(text.split()) >= FEWEST_WORDS
 
 
-def split_by_length(texts: Sequence[str], test_size: int | float, seed: int) -> tuple[list[int], list[int]]:
+def split_by_length(
+    texts: Sequence[str], test_size: int | float, seed: int, *, option: str = "--test-size"
+) -> tuple[list[int], list[int]]:
     """Indices of the train and of the test prompts in the order drawn, stratified by quartiles of length.
 
     The draw is that of `train_test_split(df, test_size=..., random_state=seed, stratify=qcut(length, 4))`,
@@ -25,6 +27,7 @@ def split_by_length(texts: Sequence[str], test_size: int | float, seed: int) -> 
 
     Args:
         test_size: a number of prompts, or a share of them below 1; 0 keeps every prompt, in order, for training.
+        option: what gave the size, for the message.
 
     Raises:
         InputError: there are too few prompts, or too many of one length, to draw so many.
@@ -38,7 +41,7 @@ def split_by_length(texts: Sequence[str], test_size: int | float, seed: int) -> 
         )
     except ValueError as error:
         raise InputError(
-            f"--test-size {test_size}: cannot be drawn from {len(texts)} prompts in quartiles of length: "
+            f"{option} {test_size}: cannot be drawn from {len(texts)} prompts in quartiles of length: "
             "give a smaller size, or 0 to keep all for training"
         ) from error
     return train.tolist(), test.tolist()

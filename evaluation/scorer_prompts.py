@@ -65,5 +65,6 @@ def _require_untouched(study: Study) -> None:
     if policy:
         raise StudyError(
             f"study {study.slug} has no scorer prompts, and run {policy} has learned from its train prompts, so none "
-            "can be kept for evaluating scorers: import the study anew under another slug"
+            "can be kept for evaluating scorers: import the study anew under another slug, with import_prompts "
+            "--scorer-size"
         )

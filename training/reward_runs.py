@@ -58,7 +58,18 @@ def _latest(study: Study, key: str, split: str, otherwise: str) -> Run:
     run = next((run for run in able if not run.is_tainted and run.folder.is_dir()), None)
     if run is None:
         raise StudyError(
-            f"study {study.slug} has no reward model of {key} that learned from {split} prompts: run manage.py "
-            f"train_reward_model --study {study.slug} --criterion {key} --split {split}{otherwise}"
+            f"study {study.slug} has no reward model of {key} that learned from {split} prompts: "
+            f"{_how_to_get(study, key, split)}{otherwise}"
         )
     return run
+
+
+def _how_to_get(study: Study, key: str, split: str) -> str:
+    train = f"manage.py train_reward_model --study {study.slug} --criterion {key} --split {split}"
+    if split == Split.SCORER and not study.prompts.filter(split=split).exists():
+        return (
+            "it has no scorer prompts, and those that teach policies cannot become some. Import further posts with "
+            f"manage.py import_prompts FILE --study {study.slug} --test-size 0 --scorer-size N, have responses to them "
+            f"ranked and run {train}"
+        )
+    return f"run {train}"

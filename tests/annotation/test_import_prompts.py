@@ -44,6 +44,57 @@ def test_epitome_is_filtered_and_split_as_the_authors_do(tmp_path, capsys):
     )
 
 
+def splits(slug):
+    return dict(Prompt.objects.filter(study__slug=slug).order_by("pk").values_list("key", "split"))
+
+
+@pytest.mark.parametrize("size", ["6", "0.25"])
+def test_scorer_prompts_come_of_the_train_prompts_and_leave_the_test_prompts_alone(tmp_path, capsys, size):
+    rows = [(f"q{n}", text(n)) for n in range(30)]
+    path = write(tmp_path / "questions.csv", ["question_id", "question_text"], rows)
+    call_command("import_prompts", path, "--study", "plain", "--test-size", "6")
+    call_command("import_prompts", path, "--study", "apart", "--test-size", "6", "--scorer-size", size)
+    assert "30 prompts (18 train, 6 scorer, 6 test)" in capsys.readouterr().out
+    plain, apart = splits("plain"), splits("apart")
+    assert list(plain) == list(apart)
+    assert {key: split.replace("scorer", "train") for key, split in apart.items()} == plain
+    # Of each quartile of length some.
+    scorers = sorted(int(key[1:]) for key, split in apart.items() if split == "scorer")
+    assert scorers[0] < 12 < scorers[-1]
+
+
+def test_scorer_prompts_are_drawn_by_the_seed(questions):
+    for slug, seed in (("one", "42"), ("same", "42"), ("other", "43")):
+        options = ("--test-size", "0", "--scorer-size", "10", "--seed", seed)
+        call_command("import_prompts", questions, "--study", slug, *options)
+    assert splits("one") == splits("same") != splits("other")
+
+
+def test_a_post_that_the_study_has_twice_becomes_no_scorer_prompt(tmp_path):
+    rows = [(f"q{n}", text(n)) for n in range(20)] + [(f"again{n}", text(n)) for n in range(6)]
+    path = write(tmp_path / "questions.csv", ["question_id", "question_text"], rows)
+    study = make_study(slug="there")
+    for n in (6, 7):
+        make_prompt(study, key=f"before{n}", text=text(n))
+    call_command("import_prompts", path, "--study", "there", "--test-size", "0", "--scorer-size", "8")
+    scorers = {key for key, split in splits("there").items() if split == "scorer"}
+    assert len(scorers) == 8
+    assert scorers < {f"q{n}" for n in range(8, 20)}
+
+
+def test_more_scorer_prompts_than_there_are_is_refused_and_nothing_is_stored(questions):
+    with pytest.raises(CommandError, match="--scorer-size 32: cannot be drawn from 32 prompts"):
+        call_command("import_prompts", questions, "--study", "new", "--test-size", "8", "--scorer-size", "32")
+    assert not Study.objects.exists()
+
+
+def test_where_every_post_comes_twice_no_scorer_prompt_can_be_drawn(tmp_path):
+    rows = [(f"q{n}", "The same words from two people") for n in range(4)]
+    path = write(tmp_path / "questions.csv", ["question_id", "question_text"], rows)
+    with pytest.raises(CommandError, match="--scorer-size 1: cannot be drawn from 0 prompts"):
+        call_command("import_prompts", path, "--study", "new", "--test-size", "0", "--scorer-size", "1")
+
+
 def test_a_draft_study_is_made_where_there_is_none(questions):
     call_command("import_prompts", questions, "--study", "new", "--test-size", "0.2")
     study = Study.objects.get(slug="new")
@@ -133,7 +184,8 @@ def test_a_new_study_needs_a_name_that_addresses_can_hold(questions, name):
     assert not Study.objects.exists()
 
 
+@pytest.mark.parametrize("option", ["--test-size", "--scorer-size"])
 @pytest.mark.parametrize("value", ["-1", "1.5", "some", "nan"])
-def test_a_test_size_that_is_none_is_a_usage_error(questions, value):
-    with pytest.raises(CommandError, match="--test-size"):
-        call_command("import_prompts", questions, "--study", "new", f"--test-size={value}")
+def test_a_size_that_is_none_is_a_usage_error(questions, option, value):
+    with pytest.raises(CommandError, match=option):
+        call_command("import_prompts", questions, "--study", "new", f"{option}={value}")

@@ -327,6 +327,16 @@ def test_a_study_without_scorers_is_told_how_to_get_them(sweep_modpo, study):
         sweep_modpo()
 
 
+def test_a_study_without_scorer_prompts_is_told_what_can_still_be_done(sweep_modpo, study):
+    finished("margin", study=study)
+    study.prompts.filter(split=Split.SCORER).update(split=Split.TRAIN)
+    with pytest.raises(CommandError) as caught:
+        sweep_modpo()
+    for words in ("it has no scorer prompts", "--scorer-size N", "another with --scorer", "--no-evaluation"):
+        assert words in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
 def test_a_locked_study_takes_no_sweep(sweep_modpo, study, records):
     for status in (StudyStatus.CLOSED, StudyStatus.LOCKED):
         study.advance(status)
