@@ -165,7 +165,9 @@ def read_criteria(names: Iterable[str], folder: Path | None = None) -> list[Crit
         if not paths:
             known = ", ".join(sorted(path.stem for path in shipped.glob("*.toml")))
             raise InputError(f"criteria: there is no set {name!r}: there are {known}")
-        tables += read_table(paths[0]).tables("criteria", "key")
+        file = read_table(paths[0])
+        file.only("name", "criteria")
+        tables += file.tables("criteria", "key")
     _refuse_repeats((table, table.slug("key")) for table in tables)
     return [_criterion(table, position) for position, table in enumerate(tables, start=1)]
 
@@ -210,10 +212,12 @@ def _refuse_repeats(keys: Iterable[tuple[Table, str]]) -> None:
 
 
 def _study(table: Table) -> Study:
+    debrief = table.table("debrief", {})
+    debrief.only("text")
     study = Study(
         slug=table.slug("slug"),
         title=table.text("title", max_length=200),
-        debrief=table.table("debrief", {}).text("text", default=""),
+        debrief=debrief.text("text", default=""),
         **{key: table.text(key, default="") for key in TEXTS},
         **{key: table.text(key, max_length=32, default="") for key in CODES},
         **{key: table.take(key, int) for key in SIZES if key in table.values},
@@ -227,6 +231,8 @@ def _study(table: Table) -> Study:
 
 def _consent(table: Table) -> ConsentDocument:
     information, consent = table.table("information"), table.table("consent")
+    information.only("version", "text")
+    consent.only("statements")
     statements = consent.take("statements", list)
     with _naming(consent):
         validate_statements(statements)
@@ -253,7 +259,9 @@ def _criterion(table: Table, position: int) -> Criterion:
 
 
 def _items(path: Path) -> list[QuestionnaireItem]:
-    tables = read_table(path).tables("items", "key")
+    file = read_table(path)
+    file.only("items")
+    tables = file.tables("items", "key")
     _refuse_repeats((table, table.slug("key")) for table in tables)
     return [_item(table, position) for position, table in enumerate(tables, start=1)]
 

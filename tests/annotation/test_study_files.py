@@ -106,6 +106,12 @@ def test_a_study_whose_posts_have_no_responses_has_no_system_yet(tmp_path):
     assert not study.systems.exists()
 
 
+def test_a_set_of_criteria_takes_no_unknown_key(tmp_path):
+    (tmp_path / "own.toml").write_text('title = "Mine"')
+    with pytest.raises(InputError, match=r"own\.toml: unknown key 'title'"):
+        read_criteria(["own"], tmp_path)
+
+
 def test_two_sets_may_not_hold_the_same_criterion():
     with pytest.raises(InputError, match="criteria empathy: the key was given before"):
         read_criteria(["therapeutic", "therapeutic"])
@@ -142,6 +148,11 @@ WRONG = [
     ("posts_a.toml", 'style = "cold"', 'style = "warm"', "post p1, response warm: the key was given before"),
     ("posts_a.toml", 'text = "A cold answer to p1."', 'text = " "', "post p1, response cold: text is empty"),
     ("posts_a.toml", "risk = false", 'risk = "no"', "post p1: risk must be of type bool"),
+    ("study.toml", 'text = "Thank you."', 'txt = "Thank you."', r"\[debrief\]: unknown key 'txt'"),
+    ("study.toml", 'version = "1"', 'version = "1"\ndate = 1', r"\[information\]: unknown key 'date'"),
+    ("study.toml", "[consent]", "[consent]\nstatement = 1", r"\[consent\]: unknown key 'statement'"),
+    ("questionnaire.toml", "[[items]]", "items_ = 1\n[[items]]", "questionnaire.toml: unknown key 'items_'"),
+    ("questionnaire.toml", 'label = "Old"', 'label = "Old", help = ""', "option old: unknown key 'help'"),
     ("posts_a.toml", "[[posts.responses]]", "[[responses]]", "posts_a.toml: unknown key 'responses'"),
 ]
 
