@@ -1,3 +1,4 @@
+import re
 import shutil
 from collections import Counter
 from pathlib import Path
@@ -7,11 +8,12 @@ from django.core.management import CommandError, call_command
 
 from annotation.errors import InputError
 from annotation.models import AuditEvent, Prompt, Response, Study, StudyStatus, SystemKind
-from annotation.study_files import read_criteria, read_study_files
+from annotation.study_files import STUDY_KEYS, read_criteria, read_study_files
 from tests.annotation.study_folder import QUESTIONNAIRE, STUDY, post, replace, write_study
 
 pytestmark = pytest.mark.django_db
 DEMO = Path(__file__).parents[2] / "fixtures" / "demo"
+DOCUMENT = Path(__file__).parents[2] / "docs" / "study-files.md"
 
 
 def test_the_demonstration_study_loads_whole(capsys):
@@ -178,6 +180,18 @@ def test_missing_files_are_named(tmp_path):
     with pytest.raises(CommandError, match=r"questionnaire.toml, row 5: not UTF-8"):
         call_command("load_study", str(tmp_path))
     assert not Prompt.objects.exists()
+
+
+def test_the_documented_study_loads_and_every_key_is_documented(tmp_path):
+    text = DOCUMENT.read_text()
+    for name, example in re.findall(r"```toml\n# (\S+)\n(.*?)```", text, flags=re.DOTALL):
+        (tmp_path / name).write_text(example)
+    call_command("load_study", str(tmp_path))
+    study = Study.objects.get(slug="night-shift")
+    assert list(study.systems.values_list("name", flat=True)) == ["peer supporters"]
+    assert [prompt.responses.count() for prompt in study.prompts.all()] == [2, 0]
+    assert study.questionnaire_items.get().optional is False
+    assert {key for key in STUDY_KEYS if f"`{key}`" not in text and f"`[{key}]`" not in text} == set()
 
 
 def test_the_same_folder_may_be_loaded_under_another_slug_and_title():
