@@ -154,7 +154,7 @@ WRONG = [
     ("study.toml", 'version = "1"', 'version = "1"\ndate = 1', r"\[information\]: unknown key 'date'"),
     ("study.toml", "[consent]", "[consent]\nstatement = 1", r"\[consent\]: unknown key 'statement'"),
     ("questionnaire.toml", "[[items]]", "items_ = 1\n[[items]]", "questionnaire.toml: unknown key 'items_'"),
-    ("questionnaire.toml", 'label = "Old"', 'label = "Old", help = ""', "option old: unknown key 'help'"),
+    ("questionnaire.toml", 'label = "Old"', 'label = "Old", help = ""', "Option 2 must be a value and a label"),
     ("posts_a.toml", "[[posts.responses]]", "[[responses]]", "posts_a.toml: unknown key 'responses'"),
 ]
 
