@@ -44,6 +44,16 @@ def require_launch(*, four_bit: bool) -> None:
         )
 
 
+@dataclass
+class Others:
+    """What the other processes do: `train`, or wait to be told."""
+
+    train: bool = False
+
+
+_others = Others()
+
+
 @contextmanager
 def leading() -> Iterator[None]:
     """The first process's part: whatever happens inside, the others are told when there is no more to train.
@@ -57,16 +67,6 @@ def leading() -> Iterator[None]:
     finally:
         if processes() > 1 and not _others.train:
             _share(None)
-
-
-@dataclass
-class Others:
-    """What the other processes do: `train`, or wait to be told."""
-
-    train: bool = False
-
-
-_others = Others()
 
 
 def train_together(task: Any, place: Any) -> dict[str, Any]:
