@@ -284,7 +284,11 @@ def _require_free(name: str, folder: Path) -> None:
         raise InputError(f"run {name} exists: runs are never overwritten, choose another --name")
     if folder.exists():
         raise InputError(f"{folder} exists: runs are never overwritten, choose another --output or remove it")
-    if (staging := staging_folder(folder)).exists():
+    staging = staging_folder(folder)
+    # What other processes wrote after the first one had failed and cleared up is nobody's.
+    if staging.exists() and not (staging / HEARTBEAT).exists() and not has_checkpoints(staging):
+        shutil.rmtree(staging)
+    if staging.exists():
         raise InputError(f"{staging} is of a run that this site does not know or that is at work: remove it if not")
 
 

@@ -167,6 +167,19 @@ def test_a_killed_run_gives_its_name_back(var):
     assert [path.name for path in (var / "runs").iterdir()] == ["one"]
 
 
+def test_what_is_left_of_nobody_is_in_nobodys_way(var):
+    staging = var / "runs" / ".one.partial"
+    (staging / "scratch-1").mkdir(parents=True)
+    with recorded_run(plan(name="one")):
+        pass
+    unknown = var / "runs" / ".two.partial" / "checkpoints" / "checkpoint-1"
+    unknown.mkdir(parents=True)
+    (unknown / "trainer_state.json").touch()
+    with pytest.raises(InputError, match="is of a run that this site does not know"), recorded_run(plan(name="two")):
+        pass
+    assert unknown.is_dir()
+
+
 def test_two_processes_do_not_both_go_on_with_a_stopped_run(var, monkeypatch):
     _, staging = left_running(var)
     with SignOfLife(staging):
