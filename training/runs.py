@@ -1,7 +1,6 @@
 """Runs: a folder written under a temporary name and renamed when done, and the database row that tells of it."""
 
 import dataclasses
-import fcntl
 import hashlib
 import importlib.metadata
 import json
@@ -10,13 +9,12 @@ import platform
 import shutil
 import socket
 import subprocess
-import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from django.conf import settings
 from django.db import connection, transaction
@@ -27,11 +25,8 @@ from annotation.errors import InputError, StudyError
 from annotation.models import Criterion, Rater, System
 from training.model_card import model_card
 from training.models import PreferenceDataset, Run, RunStatus
+from training.sign_of_life import HEARTBEAT, SignOfLife, shows_life
 
-HEARTBEAT = "heartbeat"
-HEARTBEAT_SECONDS = 30
-# Seconds after which a run that another machine began counts as stopped.
-SILENCE = 600
 LIBRARIES = ("torch", "transformers", "trl", "peft", "datasets", "accelerate")
 
 
@@ -153,7 +148,7 @@ def has_checkpoints(staging: Path) -> bool:
     return any(staging.glob("checkpoints/checkpoint-*/trainer_state.json"))
 
 
-def _row(plan: RunPlan) -> tuple[Run, Path, "SignOfLife"]:
+def _row(plan: RunPlan) -> tuple[Run, Path, SignOfLife]:
     """The row, the final folder and a sign of life: those of a stopped run of the same plan, else new ones."""
     stopped = [row for row in Run.objects.filter(status=RunStatus.RUNNING, kind=plan.kind) if not is_alive(row)]
     for row in [row for row in stopped if _has_record(row)]:
@@ -221,62 +216,9 @@ def _let_go(row: Run) -> None:
     _fail(row, StudyError("killed"))
 
 
-class SignOfLife:
-    """A file in a run's folder that its process keeps locked, which the kernel undoes when it ends, however it ends.
-
-    For other machines, which may see no locks, its time is renewed too.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        """
-        Raises:
-            InputError: another process holds it.
-        """
-        self.path = folder / HEARTBEAT
-        self.file = self.path.open("a")
-        self.path.touch()
-        for _ in range(20):
-            if _locks(self.file, fcntl.LOCK_EX):
-                break
-            # Whoever asks whether it is alive locks it for a moment.
-            time.sleep(0.01)
-        else:
-            raise InputError(f"{folder} is of a run that another process works at: let it finish")
-        self.over = threading.Event()
-
-    def __enter__(self) -> None:
-        threading.Thread(target=self._beat, daemon=True).start()
-
-    def __exit__(self, *args: object) -> None:
-        self.over.set()
-        self.file.close()
-
-    def _beat(self) -> None:
-        while not self.over.wait(HEARTBEAT_SECONDS):
-            with suppress(OSError):
-                os.utime(self.path)
-
-
-def _locks(file: IO[str], kind: int) -> bool:
-    """Whether no other process has locked the file otherwise; on a file system without locks none has."""
-    try:
-        fcntl.flock(file, kind | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError:
-        return True
-    return True
-
-
 def is_alive(row: Run) -> bool:
-    """Whether the process of an unfinished run still works: it holds its file or, on another machine, renews it."""
-    path = staging_folder(row.folder) / HEARTBEAT
-    if not path.is_file():
-        return False
-    if row.environment.get("process", {}).get("host") != socket.gethostname():
-        return time.time() - path.stat().st_mtime < SILENCE
-    with path.open() as file:
-        return not _locks(file, fcntl.LOCK_SH)
+    """Whether the process of an unfinished run still works."""
+    return shows_life(staging_folder(row.folder), row.environment.get("process", {}).get("host"))
 
 
 def _require_free(name: str, folder: Path) -> None:

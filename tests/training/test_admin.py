@@ -16,7 +16,7 @@ from tests.factories import counter, make_participant, make_study, make_system
 from training.lineage import Lineage, provenance
 from training.models import PreferenceDataset, Run, RunKind, RunStatus
 from training.run_pages import duration, state_of
-from training.runs import SignOfLife
+from training.sign_of_life import SignOfLife
 
 pytestmark = pytest.mark.django_db
 

@@ -5,6 +5,7 @@ import os
 import socket
 import time
 
+import psycopg
 import pytest
 from django.db import OperationalError, connection
 
@@ -12,10 +13,8 @@ from annotation.errors import InputError, StudyError
 from tests.factories import make_participant, make_study, make_system
 from training.models import PreferenceDataset, Run, RunKind, RunStatus
 from training.runs import (
-    SILENCE,
     DivergedError,
     RunPlan,
-    SignOfLife,
     _write_record,
     finished_run,
     has_checkpoints,
@@ -23,6 +22,7 @@ from training.runs import (
     read_record,
     recorded_run,
 )
+from training.sign_of_life import SILENCE, SignOfLife
 
 pytestmark = pytest.mark.django_db
 
@@ -199,8 +199,21 @@ def test_a_run_of_another_machine_is_dead_after_a_silence(var, silence):
     assert is_alive(row) == (silence == 0)
 
 
+@pytest.mark.parametrize("silence", [0, SILENCE + 1])
+def test_where_files_take_no_locks_their_time_tells(var, monkeypatch, silence):
+    def no_locks(*args):
+        raise OSError(37, "No locks available")
+
+    monkeypatch.setattr("fcntl.flock", no_locks)
+    row, staging = left_running(var)
+    with SignOfLife(staging):
+        then = time.time() - silence
+        os.utime(staging / "heartbeat", (then, then))
+        assert is_alive(row) == (silence == 0)
+
+
 def test_a_run_shows_itself_all_the_time(var, monkeypatch):
-    monkeypatch.setattr("training.runs.HEARTBEAT_SECONDS", 0.01)
+    monkeypatch.setattr("training.sign_of_life.HEARTBEAT_SECONDS", 0.01)
     with recorded_run(plan(name="one")) as run:
         file = run.folder / "heartbeat"
         os.utime(file, (0, 0))
@@ -262,14 +275,28 @@ def test_a_run_that_was_cut_off_after_its_last_file_is_finished_by_the_next(var,
     assert (row.folder / "run.json").is_file()
 
 
+def end_all_connections():
+    """As a server does that is restarted, or that lets go of who is idle."""
+    given = connection.get_connection_params()
+    server = {name: given[name] for name in ("dbname", "user", "password", "host", "port") if name in given}
+    with psycopg.connect(**server, autocommit=True) as other:
+        ended = other.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+            "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        ).fetchall()
+    assert ended
+
+
 @pytest.mark.django_db(transaction=True)
 def test_a_connection_that_broke_during_training_costs_nothing(var):
     dataset = make_dataset(study := make_study(), make_participant(study).rater)
     with recorded_run(plan(name="one", datasets=[PreferenceDataset.objects.get(pk=dataset.pk)])):
         assert connection.connection is None
-        connection.ensure_connection()
-        # As a server that was restarted leaves it: open for us, of no use.
-        connection.connection.close()
+        if connection.vendor == "postgresql":
+            end_all_connections()
+        else:
+            connection.ensure_connection()
+            connection.connection.close()
     assert finished_run("one", RunKind.DPO).folder.is_dir()
 
 
